@@ -1,0 +1,65 @@
+"""``hardcoat``, also mounted as ``verdi data hardcoat``: commands parse, call and print.
+
+Subcommands are imported when they are called, so that ``hardcoat tensor`` needs no AiiDA and ``--help`` is quick.
+"""
+
+from __future__ import annotations
+
+import importlib
+
+import click
+
+from aiida_hardcoat import __version__
+from aiida_hardcoat.engines.settings import nearest
+
+COMMANDS = {
+    "setup": ("aiida_hardcoat.cli.setup", "Make or complete a profile: computer, code, catalogue."),
+    "doctor": ("aiida_hardcoat.cli.doctor", "What is there, what is missing, and how to mend it."),
+    "demo": ("aiida_hardcoat.cli.demo", "TiN, Ti0.5Al0.5N and AlN in small cells, in minutes."),
+    "run": ("aiida_hardcoat.cli.run", "From a composition to an entry of the catalogue."),
+    "list": ("aiida_hardcoat.cli.entries", "All entries."),
+    "search": ("aiida_hardcoat.cli.entries", "Entries by system, structure, composition and properties."),
+    "show": ("aiida_hardcoat.cli.entries", "The card of one entry."),
+    "tensor": ("aiida_hardcoat.cli.tensor", "What follows from any elastic tensor; needs no profile."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command's module when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), f"cmd_{cmd_name}")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            ctx.fail(f"no command '{args[0]}': {nearest(args[0], list(COMMANDS))}")
+        return super().resolve_command(ctx, args)
+
+
+@click.group("hardcoat", cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-p", "--profile", metavar="NAME", help="AiiDA profile to use instead of the default one.")
+@click.version_option(__version__, prog_name="hardcoat")
+@click.pass_context
+def cmd_root(ctx: click.Context, profile: str | None) -> None:
+    """Elastic constants of hard-coating alloys, traceable to the calculations that made them."""
+    ctx.meta["hardcoat.profile"] = profile
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    from aiida_hardcoat.cli.errors import storage_errors
+
+    with storage_errors():
+        cmd_root()

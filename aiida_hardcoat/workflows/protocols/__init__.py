@@ -1,0 +1,51 @@
+"""Protocols: named sets of settings, as YAML, that overrides may change but never extend."""
+
+from __future__ import annotations
+
+import copy
+from importlib import resources
+from typing import Any
+
+import yaml
+
+from aiida_hardcoat.engines.settings import nearest
+from aiida_hardcoat.errors import InputError
+
+DEFAULT = "balanced"
+
+
+def protocols() -> dict[str, dict[str, Any]]:
+    """All protocols by name, each with its ``description``."""
+    text = resources.files(__name__).joinpath("alloy.yaml").read_text(encoding="utf8")
+    contents: dict[str, dict[str, Any]] = yaml.safe_load(text)
+    return contents
+
+
+def load_protocol(name: str | None = None, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The settings of a protocol with overrides put in.
+
+    :param overrides: nested like the protocol; only keys that the protocol has.
+    :raises InputError: for an unknown protocol, or an override key that no protocol knows, with the nearest valid one.
+    """
+    available = protocols()
+    name = name or DEFAULT
+    if name not in available:
+        raise InputError(f"unknown protocol '{name}': {nearest(name, list(available))}")
+    settings = copy.deepcopy(available[name])
+    settings.pop("description")
+    merge(settings, overrides or {}, "")
+    return settings
+
+
+def merge(settings: dict[str, Any], overrides: dict[str, Any], path: str) -> None:
+    """Put ``overrides`` into ``settings`` in place, level by level."""
+    for key, value in overrides.items():
+        if key not in settings:
+            where = f" of {path}" if path else ""
+            raise InputError(f"unknown override key '{key}'{where}: {nearest(key, list(settings))}")
+        if key != "engine_settings" and isinstance(settings[key], dict):
+            if not isinstance(value, dict):
+                raise InputError(f"override '{key}' must hold {', '.join(settings[key])}, not {value!r}")
+            merge(settings[key], value, f"{path}.{key}".lstrip("."))
+        else:
+            settings[key] = value

@@ -1,0 +1,151 @@
+"""CalcJob of the engine ``ase``: many strained copies of one crystal, one task, any ASE calculator."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any
+
+from aiida import orm
+from aiida.common import datastructures
+from aiida.common.folders import Folder
+from aiida.engine import CalcJob, CalcJobProcessSpec
+
+from aiida_hardcoat.engines.settings import validate_ase_settings
+from aiida_hardcoat.errors import InputError
+
+DRIVER = "ase_driver.py"
+INPUT = "input.json"
+PREVIOUS = "previous.jsonl"
+RECORDS = "records.jsonl"
+OUTPUT = "output.log"
+ERRORS = "errors.log"
+
+
+def validate_settings(value: orm.Dict, _: Any) -> str | None:
+    try:
+        validate_ase_settings(value.get_dict())
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def validate_strains(value: orm.List, _: Any) -> str | None:
+    rows = value.get_list()
+    if not rows or any(len(row) != 6 for row in rows):
+        return "strains must be a non-empty list of rows of six Voigt components (xx, yy, zz, yz, xz, xy)"
+    return None
+
+
+class AseCalculation(CalcJob):
+    """Energies, forces and stresses of a structure, or of its strained copies, from one load of an ASE calculator.
+
+    The structures travel as one parent and a list of strains. What is finished is kept when a job is cut: the records
+    come back as one trajectory, which a later job accepts as ``previous`` and does not compute again.
+    """
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]
+        super().define(spec)
+        spec.input("structure", valid_type=orm.StructureData, help="The unstrained structure.")
+        spec.input(
+            "strains",
+            valid_type=orm.List,
+            required=False,
+            validator=validate_strains,
+            help="Rows of Voigt strains (xx, yy, zz, yz, xz, xy; engineering shear); without it, the structure itself.",
+        )
+        spec.input(
+            "settings",
+            valid_type=orm.Dict,
+            validator=validate_settings,
+            help="Task, model and thresholds; see the reference of the engine `ase`.",
+        )
+        spec.input(
+            "previous",
+            valid_type=orm.TrajectoryData,
+            required=False,
+            help="What an earlier job of the same inputs finished: not computed again.",
+        )
+        spec.output(
+            "trajectory",
+            valid_type=orm.TrajectoryData,
+            help="Final structures with `energies` (eV), `forces` (eV/Angstrom), `stresses` (GPa, tension positive).",
+        )
+        spec.output("summary", valid_type=orm.Dict, help="Level of theory, convergence, evaluations and times.")
+        spec.output("structure", valid_type=orm.StructureData, required=False, help="The relaxed structure, if one.")
+        spec.default_output_node = "summary"
+
+        options = spec.inputs["metadata"]["options"]
+        options["parser_name"].default = "hardcoat.ase"
+        options["withmpi"].default = False
+        options["input_filename"].default = INPUT
+        options["output_filename"].default = OUTPUT
+
+        for status, label, message in (
+            (302, "ERROR_OUTPUT_MISSING", "The job left no output: look at its standard error with `verdi calcjob`."),
+            (303, "ERROR_OUTPUT_CUT", "The output ends before its completion mark: the job was killed or timed out."),
+            (304, "ERROR_OUTPUT_INVALID", "The output cannot be read: it was garbled on the way or while written."),
+            (305, "ERROR_OUTPUT_NOT_FINITE", "Not a number in energy, forces or stress: check structure and model."),
+            (310, "ERROR_OUT_OF_MEMORY", "Out of memory: use fewer atoms, a smaller model or a larger machine."),
+            (311, "ERROR_PACKAGE_MISSING", "The calculator's package is missing where the code runs: install it there."),
+            (312, "ERROR_CALCULATOR_FAILED", "The calculator failed; its message is in the report."),
+            (313, "ERROR_DISK_FULL", "No space left where the job runs: free some and run the same command again."),
+            (400, "ERROR_NOT_CONVERGED", "Not converged to the loosest force threshold within the allowed steps."),
+            (401, "ERROR_GEOMETRY_EXPLODED", "The geometry exploded during relaxation: check structure and model."),
+        ):
+            spec.exit_code(status, label, message=message, invalidates_cache=True)
+
+    def prepare_for_submission(self, folder: Folder) -> datastructures.CalcInfo:
+        structure = self.inputs.structure
+        job = {
+            "cell": structure.cell,
+            "symbols": [structure.get_kind(site.kind_name).symbol for site in structure.sites],
+            "positions": [site.position for site in structure.sites],
+            "strains": self.inputs.strains.get_list() if "strains" in self.inputs else None,
+            "settings": self.inputs.settings.get_dict(),
+        }
+        with folder.open(INPUT, "w", encoding="utf8") as handle:
+            json.dump(job, handle)
+        driver = resources.files("aiida_hardcoat.engines").joinpath(DRIVER).read_text()
+        with folder.open(DRIVER, "w", encoding="utf8") as handle:
+            handle.write(driver)
+        if "previous" in self.inputs:
+            with folder.open(PREVIOUS, "w", encoding="utf8") as handle:
+                handle.writelines(json.dumps(record) + "\n" for record in records_of(self.inputs.previous))
+
+        code_info = datastructures.CodeInfo()
+        code_info.code_uuid = self.inputs.code.uuid
+        code_info.cmdline_params = [DRIVER]
+        code_info.stdout_name = OUTPUT
+        code_info.stderr_name = ERRORS
+
+        calc_info = datastructures.CalcInfo()
+        calc_info.codes_info = [code_info]
+        calc_info.retrieve_list = [OUTPUT, ERRORS]
+        # The numbers are stored once, as the trajectory that the parser makes of them.
+        calc_info.retrieve_temporary_list = [RECORDS]
+        return calc_info
+
+
+def records_of(trajectory: orm.TrajectoryData) -> list[dict[str, Any]]:
+    """The driver's records that a trajectory of this CalcJob was made of."""
+    positions, cells = trajectory.get_positions(), trajectory.get_cells()
+    thresholds = trajectory.get_array("force_thresholds")
+    converged = trajectory.get_array("converged")
+    return [
+        {
+            "index": int(index),
+            "status": "ok" if converged[row] else "not_converged",
+            "force_threshold": float(thresholds[row]) or None,
+            "energy": float(trajectory.get_array("energies")[row]),
+            "forces": trajectory.get_array("forces")[row].tolist(),
+            "stress": trajectory.get_array("stresses")[row].tolist(),
+            "cell": cells[row].tolist(),
+            "positions": positions[row].tolist(),
+            "largest_force": float(trajectory.get_array("largest_forces")[row]),
+            "evaluations": int(trajectory.get_array("evaluations")[row]),
+            "seconds": float(trajectory.get_array("seconds")[row]),
+        }
+        for row, index in enumerate(trajectory.get_stepids())
+    ]

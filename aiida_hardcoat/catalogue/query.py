@@ -1,0 +1,135 @@
+"""Search of the catalogue with AiiDA's QueryBuilder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiida.orm import QueryBuilder
+
+from aiida_hardcoat.data.catalogue import DEFAULT_LABEL, CatalogueGroup
+from aiida_hardcoat.data.elastic import ElasticData
+from aiida_hardcoat.engines.settings import nearest
+from aiida_hardcoat.errors import InputError
+
+COLUMNS = (
+    "system",
+    "formula",
+    "structure_type",
+    "relaxed_structure_type",
+    "x",
+    "ions",
+    "number_of_atoms",
+    "level",
+    "level_fingerprint",
+    "c11",
+    "c12",
+    "c13",
+    "c33",
+    "c44",
+    "c66",
+    "bulk_modulus",
+    "shear_modulus",
+    "youngs_modulus",
+    "poisson_ratio",
+    "hardness_chen_2011",
+    "hardness_tian_2012",
+    "hardness_teter_1998",
+    "hardness_mazhnik_oganov_2019",
+    "universal_anisotropy",
+    "energy_per_formula",
+    "volume_per_formula",
+    "stable",
+    "stable_with_tolerance",
+    "sqs_seed",
+    "sqs_objective",
+    "cell_shape",
+)
+
+NUMBERS = tuple(
+    name
+    for name, field in ElasticData.AttributesModel.model_fields.items()
+    if field.annotation in (float, float | None, int, int | None)
+)
+"""Fields that can be searched by a range."""
+
+X_SLACK = 1e-6
+"""A composition typed with a few digits is found all the same."""
+
+Range = tuple[float | None, float | None]
+
+
+def search(
+    *,
+    system: str | None = None,
+    elements: Sequence[str] = (),
+    structure_type: str | None = None,
+    x: Range = (None, None),
+    ranges: Mapping[str, Range] | None = None,
+    level: str | None = None,
+    ions: str | None = None,
+    stable: bool | None = None,
+    sort: str = "system",
+    limit: int | None = None,
+    label: str = DEFAULT_LABEL,
+) -> list[dict[str, Any]]:
+    """Entries as rows of :data:`COLUMNS` with ``pk``, ``uuid`` and ``label``.
+
+    :param system: metals and anion in any order, e.g. ``Ti-Al-N``.
+    :param elements: elements that an entry must hold.
+    :param ranges: smallest and largest value of any number in an entry.
+    :param sort: a column, with a minus in front for falling order.
+    :raises InputError: for a column that does not exist, or an empty range.
+    """
+    filters: list[dict[str, Any]] = []
+    if system is not None:
+        filters.append({"attributes.system": canonical_system(system)})
+    if elements:
+        filters.append({"attributes.elements": {"contains": list(elements)}})
+    for name, value in (("structure_type", structure_type), ("level", level), ("ions", ions)):
+        if value is not None:
+            filters.append({f"attributes.{name}": value})
+    if stable is not None:
+        filters.append({"attributes.stable": stable})
+    for name, (low, high) in {"x": x, **(ranges or {})}.items():
+        filters.extend(range_filters(name, low, high))
+
+    order, direction = sort.removeprefix("-"), "desc" if sort.startswith("-") else "asc"
+    if order not in COLUMNS:
+        raise InputError(f"cannot sort by '{order}': {nearest(order, list(COLUMNS))}")
+    query = QueryBuilder().append(CatalogueGroup, filters={"label": label}, tag="group")
+    query.append(
+        ElasticData,
+        with_group="group",
+        filters={"and": filters} if filters else {},
+        project=["id", "uuid", "label", *(f"attributes.{name}" for name in COLUMNS)],
+    )
+    rows = [dict(zip(("pk", "uuid", "label", *COLUMNS), row, strict=True)) for row in query.iterall()]
+    # Sorted here, since SQLite would compare JSON numbers as text.
+    rows.sort(key=lambda row: (row["structure_type"], row["x"], row["pk"]))
+    rows.sort(key=lambda row: (row[order] is None, row[order]), reverse=direction == "desc")
+    return rows[:limit]
+
+
+def range_filters(name: str, low: float | None, high: float | None) -> list[dict[str, Any]]:
+    """Filters of one range; always floats, because SQLite casts what it compares to the type of the filter."""
+    if name not in NUMBERS:
+        raise InputError(f"cannot search by '{name}': {nearest(name, list(NUMBERS))}")
+    if low is not None and high is not None and low > high:
+        raise InputError(f"the range {low}:{high} of {name} is empty: give the smaller number first")
+    slack = X_SLACK if name == "x" else 0.0
+    filters: list[dict[str, Any]] = []
+    if low is not None:
+        filters.append({f"attributes.{name}": {">=": float(low) - slack}})
+    if high is not None:
+        filters.append({f"attributes.{name}": {"<=": float(high) + slack}})
+    return filters
+
+
+def canonical_system(text: str) -> str:
+    """``Ti-Al-N`` as the catalogue writes it: metals in alphabetical order, then nitrogen."""
+    parts = [part for part in text.replace(",", "-").split("-") if part]
+    metals = sorted(part for part in parts if part != "N")
+    if len(metals) == len(parts) or not metals:
+        raise InputError(f"'{text}' is no system of metals and nitrogen: write it like Al-Ti-N")
+    return "-".join([*metals, "N"])

@@ -1,0 +1,163 @@
+"""``hardcoat list``, ``search`` and ``show``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from typing import Any
+
+import click
+
+from aiida_hardcoat.cli.errors import user_errors
+from aiida_hardcoat.errors import InputError
+
+SHOWN = {
+    "pk": ("PK", "{}"),
+    "label": ("entry", "{}"),
+    "relaxed_structure_type": ("now", "{}"),
+    "ions": ("ions", "{}"),
+    "number_of_atoms": ("atoms", "{}"),
+    "c11": ("C11", "{:.1f}"),
+    "c12": ("C12", "{:.1f}"),
+    "c44": ("C44", "{:.1f}"),
+    "bulk_modulus": ("B", "{:.1f}"),
+    "shear_modulus": ("G", "{:.1f}"),
+    "youngs_modulus": ("E", "{:.1f}"),
+    "poisson_ratio": ("nu", "{:.3f}"),
+    "hardness_chen_2011": ("H Chen", "{:.1f}"),
+    "level": ("level", "{}"),
+}
+
+FORMAT = click.option(
+    "--format", "output_format", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
+)
+
+
+@click.command("list")
+@FORMAT
+@user_errors()
+def cmd_list(output_format: str) -> None:
+    """All entries of the catalogue."""
+    print_rows(find({}), output_format)
+
+
+@click.command("search")
+@click.option("--system", help="e.g. Al-Ti-N, in any order.")
+@click.option("--element", "elements", multiple=True, help="An element that the entry must hold; repeat for more.")
+@click.option("-s", "--structure-type", help="B1, B3, B4 or Bk.")
+@click.option("-x", "x", metavar="LOW:HIGH", help="Fraction of the alphabetically first metal.")
+@click.option("--range", "ranges", multiple=True, metavar="FIELD=LOW:HIGH", help="e.g. bulk_modulus=250: ; repeatable.")
+@click.option("--level", help="Level of theory, e.g. ase:7net-l3i5.")
+@click.option("--ions", type=click.Choice(["relaxed", "clamped"]))
+@click.option("--stable/--unstable", default=None, help="Mechanically stable entries, or the others.")
+@click.option("--sort", default="system", show_default=True, metavar="[-]FIELD", help="A minus sorts from the largest.")
+@click.option("--limit", type=click.IntRange(min=1))
+@FORMAT
+@user_errors()
+def cmd_search(ranges: tuple[str, ...], x: str | None, output_format: str, **filters: Any) -> None:
+    """Entries that match every filter.
+
+    Example: hardcoat search --system Ti-Al-N -s B1 -x 0.25:0.75 --range bulk_modulus=250: --sort -shear_modulus
+    """
+    filters["ranges"] = dict(parse_named_range(text) for text in ranges)
+    if x is not None:
+        filters["x"] = parse_range(x)
+    print_rows(find(filters), output_format)
+
+
+@click.command("show")
+@click.argument("entry")
+@click.option("--format", "output_format", type=click.Choice(["card", "json"]), default="card", show_default=True)
+@user_errors()
+def cmd_show(entry: str, output_format: str) -> None:
+    """The card of ENTRY: a PK, the start of a UUID, or a label such as B1/Al-Ti-N/0.500000."""
+    from aiida_hardcoat.cli.profile import use_profile
+
+    use_profile()
+    from aiida_hardcoat.catalogue.card import card, card_json
+
+    node = load_entry(entry)
+    click.echo(card(node) if output_format == "card" else json.dumps(card_json(node), indent=2))
+
+
+def find(filters: dict[str, Any]) -> list[dict[str, Any]]:
+    from aiida_hardcoat.cli.profile import use_profile
+
+    use_profile()
+    from aiida_hardcoat.catalogue.query import search
+
+    return search(**filters)
+
+
+def load_entry(identifier: str) -> Any:
+    """The newest entry of that PK, UUID or label.
+
+    :raises InputError: where there is none.
+    """
+    from aiida.common.exceptions import MultipleObjectsError, NotExistent
+    from aiida.orm import QueryBuilder, load_node
+
+    from aiida_hardcoat.data.elastic import ElasticData
+
+    if "/" in identifier:
+        query = QueryBuilder().append(ElasticData, filters={"label": identifier}, project="*")
+        query.order_by({ElasticData: {"id": "desc"}})
+        row = query.first()
+        if row is None:
+            raise InputError(f"no entry '{identifier}': `hardcoat list` shows all")
+        return row[0]
+    try:
+        node = load_node(identifier)
+    except (NotExistent, MultipleObjectsError, ValueError):
+        raise InputError(f"no entry '{identifier}': `hardcoat list` shows all") from None
+    if not isinstance(node, ElasticData):
+        raise InputError(f"node {identifier} is no entry but {type(node).__name__}: `hardcoat list` shows all")
+    return node
+
+
+def parse_range(text: str) -> tuple[float | None, float | None]:
+    """``LOW:HIGH`` with either left out, or one number for both.
+
+    :raises InputError: for anything else.
+    """
+    low, separator, high = text.partition(":")
+    try:
+        bounds = [float(part) if part else None for part in ((low, high) if separator else (low, low))]
+    except ValueError:
+        raise InputError(f"'{text}' is no range: write LOW:HIGH, LOW: or :HIGH") from None
+    return bounds[0], bounds[1]
+
+
+def parse_named_range(text: str) -> tuple[str, tuple[float | None, float | None]]:
+    name, separator, bounds = text.partition("=")
+    if not separator:
+        raise InputError(f"'{text}' is not FIELD=LOW:HIGH, e.g. bulk_modulus=250:300")
+    return name, parse_range(bounds)
+
+
+def print_rows(rows: list[dict[str, Any]], output_format: str) -> None:
+    if output_format == "json":
+        click.echo(json.dumps(rows, indent=2))
+    elif output_format == "csv":
+        click.echo(csv_text(rows), nl=False)
+    else:
+        click.echo(table_text(rows) if rows else "no entries")
+
+
+def csv_text(rows: list[dict[str, Any]]) -> str:
+    buffer = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def table_text(rows: list[dict[str, Any]]) -> str:
+    """Aligned columns; moduli in GPa."""
+    cells = [[title for title, _ in SHOWN.values()]]
+    cells += [["-" if row[key] is None else form.format(row[key]) for key, (_, form) in SHOWN.items()] for row in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(SHOWN))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
+    return "\n".join([*lines, "moduli and hardness in GPa"])

@@ -1,0 +1,62 @@
+"""The AiiDA profile of a command. AiiDA is imported here, inside functions, and nowhere at import."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from aiida_hardcoat.engines.settings import nearest
+from aiida_hardcoat.errors import InputError
+
+if TYPE_CHECKING:
+    from aiida.manage.configuration import Profile
+
+NEEDED_MEGABYTES = 200
+
+
+def use_profile() -> Profile:
+    """Load the profile that the user named, or the default one.
+
+    :raises InputError: when there is none.
+    """
+    from aiida.common.exceptions import ConfigurationError, MissingConfigurationError, ProfileConfigurationError
+    from aiida.manage import get_config, load_profile
+
+    ctx = click.get_current_context(silent=True)
+    name = ctx.meta.get("hardcoat.profile") if ctx is not None else None
+    try:
+        config = get_config()
+    except MissingConfigurationError:
+        raise InputError("there is no AiiDA profile yet: run `hardcoat setup`") from None
+    if name is not None and name not in config.profile_names:
+        raise InputError(
+            f"no profile '{name}': {nearest(name, config.profile_names) if config.profile_names else 'there is none'};"
+            " `hardcoat setup` makes one"
+        )
+    try:
+        profile = load_profile(name)
+    except ProfileConfigurationError:
+        raise InputError("there is no default AiiDA profile: run `hardcoat setup`") from None
+    except ConfigurationError as error:
+        raise InputError(f"the AiiDA profile cannot be loaded: {error}") from None
+    # Progress and results are printed by the commands themselves; AiiDA's reports stay in the database.
+    for handler in logging.getLogger("aiida").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setLevel(logging.CRITICAL)
+    return profile
+
+
+def require_disk_space(*folders: Path) -> None:
+    """Refuse to start what could not be stored.
+
+    :raises InputError: when a disk has less than some megabytes left.
+    """
+    for folder in folders:
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        free = shutil.disk_usage(existing).free // 2**20
+        if free < NEEDED_MEGABYTES:
+            raise InputError(f"only {free} MB are free on the disk of {folder}: make room for {NEEDED_MEGABYTES} MB")

@@ -1,0 +1,229 @@
+"""``hardcoat run``: from a composition to an entry of the catalogue."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aiida_hardcoat.cli.errors import DISK_FULL, is_disk_full, user_errors
+from aiida_hardcoat.errors import InputError
+
+if TYPE_CHECKING:
+    from aiida.engine import ProcessBuilder
+    from aiida.orm import WorkChainNode
+
+    from aiida_hardcoat.data.elastic import ElasticData
+
+MAX_THREADS = 4
+"""Beyond a few threads a potential of this size is bound by memory."""
+
+
+@click.command("run")
+@click.argument("composition")
+@click.option("-s", "--structure-type", required=True, metavar="TYPE", help="B1, B3, B4 or Bk.")
+@click.option("--atoms", type=int, help="Atoms in the cell; the protocol's by default (96).")
+@click.option("--cell", metavar="SHAPE", help="Shape of the cell: long-period, study, or AxBxC of primitive cells.")
+@click.option("--engine", metavar="ENGINE[:MODEL]", help="ase:7net-l3i5 (default), ase:7net-0, ase:chgnet, ...")
+@click.option("--ions", default="relaxed", show_default=True, metavar="relaxed|clamped", help="Ions under strain.")
+@click.option("--protocol", metavar="NAME", help="fast, balanced (default) or stringent.")
+@click.option("--seed", type=int, help="Seed of the SQS search.")
+@click.option("--sqs-count", type=int, default=1, show_default=True, help="Number of SQS, with seeds one after another.")
+@click.option("--force-threshold", type=float, help="Tightest force threshold, eV/Angstrom; looser fallbacks are kept.")
+@click.option("-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. strains.max_steps=200.")
+@click.option("--threads", type=int, help="Threads of a job; by default the cores of this machine, at most 4.")
+@click.option("--submit", is_flag=True, help="Hand the run to the daemon instead of waiting for it.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, store nothing.")
+@user_errors()
+def cmd_run(composition: str, **choices: Any) -> None:
+    """Compute the elastic constants of COMPOSITION, e.g. Ti0.5Al0.5N.
+
+    The run waits for its result and shows progress. After an interrupt, a power cut or a full disk the same command
+    goes on from what is finished.
+    """
+    if choices["sqs_count"] < 1:
+        raise InputError(f"--sqs-count must be at least 1, not {choices['sqs_count']}")
+    settings = collect_overrides(choices)
+    if choices["dry_run"]:
+        show_plan(composition, choices, settings)
+        return
+
+    from aiida_hardcoat.cli.profile import require_disk_space, use_profile
+
+    use_profile()
+    code = engine_code(choices["engine"])
+    require_disk_space(*work_folders(code))
+    builders = []
+    for seed in seeds(choices, settings):
+        settings["sqs"]["seed"] = seed
+        builders.append(alloy_builder(code, composition, choices, settings))
+    if choices["submit"]:
+        for builder in builders:
+            submit(builder)
+        return
+    entries = [entry for builder in builders if (entry := run_here(builder)) is not None]
+    if len(entries) > 1:
+        from aiida_hardcoat.catalogue.card import spread_table
+
+        click.echo(spread_table(entries))
+    if len(entries) < len(builders):
+        raise SystemExit(1)
+
+
+def collect_overrides(choices: dict[str, Any]) -> dict[str, Any]:
+    """The protocol's overrides that the options stand for, nested.
+
+    :raises InputError: for an override that is not KEY=VALUE, or an unknown protocol or key.
+    """
+    from aiida_hardcoat.workflows.protocols import load_protocol
+
+    overrides: dict[str, Any] = {"sqs": {}}
+    for item in choices["overrides"]:
+        path, separator, text = item.partition("=")
+        if not separator:
+            raise InputError(f"override '{item}' is not KEY=VALUE, e.g. strains.max_steps=200")
+        *parents, key = path.split(".")
+        level = overrides
+        for parent in parents:
+            level = level.setdefault(parent, {})
+        level[key] = parse_value(text)
+    for option, key in (("atoms", "atoms"), ("cell", "shape"), ("seed", "seed")):
+        if choices[option] is not None:
+            overrides["sqs"][key] = choices[option]
+    protocol = load_protocol(choices["protocol"], overrides)
+    threshold = choices["force_threshold"]
+    if threshold is not None:
+        for part in ("relaxation", "strains"):
+            looser = [value for value in protocol[part]["force_thresholds"] if value > threshold]
+            overrides.setdefault(part, {})["force_thresholds"] = [threshold, *looser]
+    return overrides
+
+
+def parse_value(text: str) -> Any:
+    """A JSON value, or the text itself where it is none."""
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return text
+
+
+def seeds(choices: dict[str, Any], overrides: dict[str, Any]) -> range:
+    from aiida_hardcoat.workflows.protocols import load_protocol
+
+    first = load_protocol(choices["protocol"], overrides)["sqs"]["seed"]
+    return range(first, first + choices["sqs_count"])
+
+
+def engine_code(engine: str | None) -> Any:
+    """The code that ``hardcoat setup`` made for an engine.
+
+    :raises InputError: when it is missing.
+    """
+    from aiida.common.exceptions import NotExistent
+    from aiida.orm import load_code
+
+    from aiida_hardcoat.engines import DEFAULT, load_engine
+
+    module, model = load_engine(engine or DEFAULT)
+    label = module.code_label(model)
+    try:
+        return load_code(label)
+    except NotExistent:
+        raise InputError(f"the profile has no code '{label}': run `hardcoat setup`") from None
+
+
+def work_folders(code: Any) -> list[Path]:
+    """The folders on this machine that a run fills: AiiDA's own and the jobs'."""
+    from aiida.manage import get_config
+
+    folders = [Path(get_config().dirpath)]
+    if code.computer.transport_type == "core.local":
+        folders.append(Path(code.computer.get_workdir()))
+    return folders
+
+
+def alloy_builder(code: Any, composition: str, choices: dict[str, Any], overrides: dict[str, Any]) -> ProcessBuilder:
+    from aiida_hardcoat.engines import DEFAULT
+    from aiida_hardcoat.workflows.alloy import AlloyWorkChain
+
+    return AlloyWorkChain.get_builder_from_protocol(
+        code,
+        composition,
+        choices["structure_type"],
+        choices["protocol"],
+        overrides,
+        options={"environment_variables": {"OMP_NUM_THREADS": str(threads(choices["threads"]))}},
+        engine=choices["engine"] or DEFAULT,
+        ions=choices["ions"],
+    )
+
+
+def threads(asked: int | None) -> int:
+    if asked is not None:
+        if asked < 1:
+            raise InputError(f"--threads must be at least 1, not {asked}")
+        return asked
+    return min(len(os.sched_getaffinity(0)), MAX_THREADS)
+
+
+def submit(builder: ProcessBuilder) -> None:
+    """Hand a run to the daemon.
+
+    :raises InputError: when the profile has no broker or its daemon does not run.
+    """
+    from aiida.engine import submit as submit_to_daemon
+    from aiida.engine.daemon.client import get_daemon_client
+    from aiida.manage import get_manager
+
+    if get_manager().get_profile().process_control_backend is None:
+        raise InputError("this profile has no broker, so it has no daemon: leave out --submit")
+    if not get_daemon_client().is_daemon_running:
+        raise InputError("the daemon does not run: start it with `verdi daemon start`")
+    node = submit_to_daemon(builder)
+    click.echo(f"submitted {node.pk}: follow it with `verdi process status {node.pk}`")
+
+
+def run_here(builder: ProcessBuilder) -> ElasticData | None:
+    """Run in this process; print the card, or why there is none."""
+    from aiida_hardcoat.catalogue.card import card
+    from aiida_hardcoat.workflows.launch import run
+
+    node = run(builder, lambda line: click.echo(f"  {line}", err=True))
+    if node.is_finished_ok:
+        entry: ElasticData = node.outputs.entry
+        click.echo(card(entry))
+        return entry
+    click.echo(f"Error: {failure(node)}", err=True)
+    return None
+
+
+def failure(node: WorkChainNode) -> str:
+    """One line on what went wrong and how to go on."""
+    if node.is_killed:
+        return f"run {node.pk} was interrupted: the same command goes on from what is finished"
+    if node.is_excepted:
+        if is_disk_full(node.exception or ""):
+            return DISK_FULL
+        return f"run {node.pk} broke off: {node.exception} (`verdi process report {node.pk}` tells more)"
+    return f"run {node.pk} failed [{node.exit_status}]: {node.exit_message} (`verdi process report {node.pk}`)"
+
+
+def show_plan(composition: str, choices: dict[str, Any], overrides: dict[str, Any]) -> None:
+    """What a run would do."""
+    from aiida_hardcoat.calculations.sqs import find_structure
+    from aiida_hardcoat.engines import DEFAULT, load_engine
+    from aiida_hardcoat.physics.strain import strain_set
+    from aiida_hardcoat.workflows.protocols import load_protocol
+
+    settings = load_protocol(choices["protocol"], overrides)
+    module, model = load_engine(choices["engine"] or DEFAULT)
+    sqs = find_structure({"composition": composition, "structure_type": choices["structure_type"], **settings["sqs"]})
+    strains = strain_set(settings["strains"]["normal"], settings["strains"]["shear"])
+    click.echo(f"structure   {sqs.atoms.get_chemical_formula()}, {len(sqs.atoms)} atoms, {settings['sqs']['shape']} cell")
+    click.echo(f"quality     objective {sqs.report['objective']:.4f}, seed {settings['sqs']['seed']}")
+    click.echo(f"engine      {module.__name__.rsplit('.', 1)[-1]}:{model}")
+    click.echo(f"relaxation  {settings['relaxation']}")
+    click.echo(f"strains     {len(strains)} cells, ions {choices['ions']}: {settings['strains']}")

@@ -1,0 +1,141 @@
+"""``hardcoat setup``: from nothing, or from a profile of one's own, to a place where alloys can be run."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from aiida_hardcoat.cli.errors import user_errors
+
+if TYPE_CHECKING:
+    from aiida.manage.configuration import Profile
+    from aiida.orm import Computer
+
+EMBEDDED = "hardcoat"
+COMPUTER = "localhost"
+
+
+@click.command("setup")
+@user_errors()
+def cmd_setup() -> None:
+    """Complete the AiiDA profile with a computer, a code and a catalogue; make the profile if there is none.
+
+    Uses the profile given with `hardcoat -p NAME setup`, else the default one. Where AiiDA has no profile at all, an
+    embedded one is made (SQLite and ZeroMQ: no service, no administrator). Running it again changes nothing.
+    """
+    from aiida_hardcoat.cli.profile import use_profile
+
+    if not profile_exists():
+        make_embedded_profile()
+    profile = use_profile()
+    click.echo(f"profile    {profile.name} ({profile.storage_backend})")
+    enable_caching(profile)
+    computer = ensure_computer(profile)
+    click.echo(f"computer   {computer.label} ({computer.transport_type}, {computer.scheduler_type})")
+    code = ensure_code("hardcoat-ase", computer)
+    click.echo(f"code       {code.full_label} ({code.filepath_executable})")
+
+    from aiida_hardcoat.data.catalogue import catalogue
+
+    group = catalogue()
+    click.echo(f"catalogue  {group.label} ({group.count()} entries)")
+
+
+def profile_exists() -> bool:
+    """Whether the profile that is asked for, or any default one, exists; a name that does not is told later."""
+    from aiida.common.exceptions import MissingConfigurationError
+    from aiida.manage import get_config
+
+    if click.get_current_context().meta.get("hardcoat.profile") is not None:
+        return True
+    try:
+        return get_config().default_profile_name is not None
+    except MissingConfigurationError:
+        return False
+
+
+def make_embedded_profile() -> None:
+    """SQLite storage and the ZeroMQ broker, in AiiDA's own folder (AIIDA_PATH or the home directory)."""
+    from aiida.manage import get_config
+    from aiida.manage.configuration import create_profile
+    from aiida.plugins import BrokerFactory
+
+    config = get_config(create=True)
+    profile = create_profile(
+        config,
+        name=EMBEDDED,
+        email="hardcoat@localhost",
+        storage_backend="core.sqlite_dos",
+        storage_config={},
+        broker_backend="core.zeromq",
+        broker_config=BrokerFactory("core.zeromq").get_default_config(),
+    )
+    config.set_option("runner.poll.interval", 1, scope=profile.name)
+    config.set_option("daemon.timeout", 30, scope=profile.name)
+    config.set_default_profile(profile.name)
+    config.store()
+
+
+def enable_caching(profile: Profile) -> None:
+    """Let the daemon use finished results of this package's processes again."""
+    from aiida.manage import get_config
+
+    from aiida_hardcoat.workflows.launch import CACHED
+
+    config = get_config()
+    enabled = list(config.get_option("caching.enabled_for", scope=profile.name) or [])
+    missing = [identifier for identifier in CACHED if identifier not in enabled]
+    if missing:
+        config.set_option("caching.enabled_for", enabled + missing, scope=profile.name)
+        config.store()
+
+
+def ensure_computer(profile: Profile) -> Computer:
+    """The computer ``localhost``, made and configured where it is missing."""
+    from aiida.common.exceptions import NotExistent
+    from aiida.manage import get_config
+    from aiida.orm import Computer, User, load_computer
+
+    try:
+        computer = load_computer(COMPUTER)
+    except NotExistent:
+        computer = Computer(
+            label=COMPUTER,
+            hostname="localhost",
+            description="This machine",
+            transport_type="core.local",
+            scheduler_type="core.direct",
+            workdir=str(Path(get_config().dirpath) / "scratch" / profile.name),
+        ).store()
+        computer.set_minimum_job_poll_interval(1)
+        computer.set_default_mpiprocs_per_machine(1)
+    if not computer.is_user_configured(User.collection.get_default()):
+        computer.configure(safe_interval=0)
+    return computer
+
+
+def ensure_code(label: str, computer: Computer):  # type: ignore[no-untyped-def]
+    """The code that runs this Python; one that pointed to another Python gives way under a new label."""
+    from aiida.common.exceptions import NotExistent
+    from aiida.orm import InstalledCode, load_code
+
+    try:
+        code = load_code(f"{label}@{computer.label}")
+    except NotExistent:
+        code = None
+    if code is not None and str(code.filepath_executable) != sys.executable:
+        code.label = f"{label}-{code.pk}"
+        code = None
+    if code is None:
+        code = InstalledCode(
+            label=label,
+            description="Python with ASE and SevenNet, for the engine ase",
+            computer=computer,
+            filepath_executable=sys.executable,
+            default_calc_job_plugin="hardcoat.ase",
+            with_mpi=False,
+        ).store()
+    return code

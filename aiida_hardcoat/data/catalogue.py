@@ -1,0 +1,38 @@
+"""The group that holds the catalogue."""
+
+from __future__ import annotations
+
+from aiida.orm import Group, Node, QueryBuilder
+
+from aiida_hardcoat.data.elastic import ElasticData
+
+DEFAULT_LABEL = "catalogue"
+
+
+class CatalogueGroup(Group):
+    """Finished entries; it refuses nodes of other types."""
+
+    allowed_types: tuple[type[Node], ...] = (ElasticData,)
+
+    def add_nodes(self, nodes: Node | list[Node]) -> None:
+        """Add entries.
+
+        :raises TypeError: for a node that is no entry.
+        """
+        for node in nodes if isinstance(nodes, (list, tuple)) else [nodes]:
+            if not isinstance(node, self.allowed_types):
+                raise TypeError(f"{node} is no entry of the catalogue")
+        super().add_nodes(nodes)
+
+
+def catalogue(label: str = DEFAULT_LABEL) -> CatalogueGroup:
+    """The group of that label, made at its first use."""
+    group, _ = CatalogueGroup.collection.get_or_create(label=label)
+    return group
+
+
+def holds_equal(group: CatalogueGroup, entry: ElasticData) -> bool:
+    """Whether the group has a node of equal content."""
+    query = QueryBuilder().append(CatalogueGroup, filters={"id": group.pk}, tag="group")
+    query.append(ElasticData, with_group="group", filters={"extras._aiida_hash": entry.base.caching.get_hash()})
+    return query.count() > 0

@@ -1,0 +1,198 @@
+"""The catalogue's entry: an elastic tensor with all that was derived from it, flat and queryable.
+
+Importing this module needs neither torch nor pymatgen, so that a shared archive opens anywhere AiiDA does.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+from aiida.common.exceptions import ValidationError
+from aiida.orm import Data
+from aiida.orm.pydantic import OrmMetadataField
+from pydantic import ValidationError as ModelError
+
+SCHEMA_VERSION = 1
+TOLERANCE = 1e-6
+"""Relative tolerance of the consistency checks at storing."""
+
+
+def field(description: str, default: Any = ...) -> Any:
+    if default is ...:
+        return OrmMetadataField(description=description)
+    return OrmMetadataField(default, description=description)
+
+
+Matrix = list[list[float]]
+
+
+class ElasticData(Data):
+    """Elastic tensor of one alloy in one structure at one level of theory. GPa unless another unit is named.
+
+    Every scalar is an attribute of its own, because a filter on a list element works on PostgreSQL only. Numbers are
+    stored as floats: pass floats to filters too, since SQLite compares with the type of the filter's value.
+    """
+
+    class AttributesModel(Data.AttributesModel):
+        # what it is
+        system: str = field("Metals in alphabetical order, then the anion, e.g. Al-Ti-N")
+        formula: str = field("Composition for one anion, e.g. Al0.5Ti0.5N")
+        elements: list[str] = field("Elements in alphabetical order")
+        fractions: dict[str, float] = field("Fraction of each metal on the metal sublattice")
+        x: float = field("Fraction of the alphabetically first metal, as realised in the cell")
+        structure_type: str = field("Parent structure: B1, B3, B4 or Bk")
+        relaxed_structure_type: str = field("What the parent became on relaxation, e.g. Bk for a B4 that flattened")
+        crystal_class: str = field("Crystal class that the tensor was projected onto")
+        ions: Literal["relaxed", "clamped"] = field("Whether ions relaxed under strain, or moved with the cell")
+        number_of_atoms: int = field("Atoms in the cell")
+        number_of_formula_units: int = field("Formula units in the cell")
+
+        # level of theory
+        level: str = field("Engine and model or functional, e.g. ase:7net-l3i5")
+        level_fingerprint: str = field("Short hash of the level of theory: entries are comparable where it is equal")
+        level_of_theory: dict[str, Any] = field("Engine, model, versions, hash of the weights")
+
+        # state
+        energy_per_formula: float = field("Energy of the unstrained cell, eV per formula unit")
+        volume_per_formula: float = field("Volume of the unstrained cell, cubic Angstrom per formula unit")
+        density: float = field("kg/m^3")
+        lattice_a: float = field("Lattice parameter a of the parent lattice that fits the cell best, Angstrom")
+        c_over_a: float | None = field("c/a of hexagonal parents", None)
+        u: float | None = field("Mean internal parameter of wurtzite, in units of c", None)
+        u_spread: float | None = field("Standard deviation of u over the cell", None)
+
+        # tensor
+        tensor: Matrix = field("6x6 tensor projected onto the crystal class, Voigt order, frame of the parent, GPa")
+        tensor_fitted: Matrix = field("6x6 tensor as fitted, before projection, GPa")
+        standard_errors: Matrix = field("Standard error of each fitted constant, GPa")
+        projected_away: float = field("Norm of what the projection removed, relative to the fitted tensor")
+        r_squared: float = field("Coefficient of determination of the fit")
+        residual: float = field("Root mean square residual stress of the fit, GPa")
+        largest_residual: float = field("Largest residual stress of the fit, GPa")
+        reference_stress: float = field("Largest stress component of the unstrained cell, GPa")
+        number_of_strains: int = field("Strained cells that entered the fit")
+        force_threshold: float | None = field("Loosest force threshold that a strained cell reached, eV/Angstrom", None)
+        c11: float = field("Of the projected tensor, GPa")
+        c12: float = field("Of the projected tensor, GPa")
+        c13: float = field("Of the projected tensor, GPa")
+        c33: float = field("Of the projected tensor, GPa")
+        c44: float = field("Of the projected tensor, GPa")
+        c66: float = field("Of the projected tensor, GPa")
+
+        # moduli of the projected tensor; None where an unstable tensor has none
+        bulk_modulus: float | None = field("Hill average, GPa", None)
+        bulk_modulus_voigt: float = field("GPa")
+        bulk_modulus_reuss: float | None = field("GPa", None)
+        shear_modulus: float | None = field("Hill average, GPa", None)
+        shear_modulus_voigt: float = field("GPa")
+        shear_modulus_reuss: float | None = field("GPa", None)
+        youngs_modulus: float | None = field("From the Hill averages, GPa", None)
+        poisson_ratio: float | None = field("From the Hill averages", None)
+        bulk_modulus_error: float | None = field("Standard error propagated from the fit, GPa", None)
+        shear_modulus_error: float | None = field("Standard error propagated from the fit, GPa", None)
+        youngs_modulus_error: float | None = field("Standard error propagated from the fit, GPa", None)
+        poisson_ratio_error: float | None = field("Standard error propagated from the fit", None)
+        pugh_ratio: float | None = field("Bulk over shear modulus", None)
+        cauchy_pressure: float | None = field("c12 - c44 (cubic) or c13 - c44 (hexagonal), GPa", None)
+        youngs_modulus_min: float | None = field("Smallest directional Young's modulus, GPa", None)
+        youngs_modulus_max: float | None = field("Largest directional Young's modulus, GPa", None)
+        universal_anisotropy: float | None = field("Ranganathan and Ostoja-Starzewski 2008", None)
+        log_euclidean_anisotropy: float | None = field("Kube 2016", None)
+        zener_anisotropy: float | None = field("2 c44 / (c11 - c12), cubic only", None)
+
+        # stability and hardness
+        stable: bool = field("Born: every eigenvalue of the projected tensor is positive")
+        stable_with_tolerance: bool = field("Born conditions with the tolerance 1.1")
+        smallest_eigenvalue: float = field("Smallest Kelvin eigenvalue of the projected tensor, GPa")
+        hardness_chen_2011: float | None = field("GPa", None)
+        hardness_tian_2012: float | None = field("GPa", None)
+        hardness_teter_1998: float | None = field("GPa", None)
+        hardness_mazhnik_oganov_2019: float | None = field("GPa", None)
+        debye_temperature: float | None = field("K", None)
+        sound_velocity_longitudinal: float | None = field("m/s", None)
+        sound_velocity_transverse: float | None = field("m/s", None)
+        sound_velocity_mean: float | None = field("m/s", None)
+
+        # quasirandom structure
+        cell_shape: str | None = field("Name of the supercell's shape", None)
+        sqs_seed: int | None = field("Seed of the search", None)
+        sqs_objective: float | None = field("Correlation mismatch that the search minimised", None)
+        sqs_percentile: float | None = field("Share of random cells that are as good, in percent", None)
+        sqs_occupation_hash: str | None = field("Hash of the occupation", None)
+
+        # cost and version
+        evaluations: int = field("Engine evaluations of the strained cells and, where known, of the relaxation")
+        seconds: float = field("Engine time of those evaluations, s")
+        hardcoat_version: str = field("Version of aiida-hardcoat that made the entry")
+        schema_version: int = field("Version of this schema")
+
+    def __init__(self, **values: Any) -> None:
+        """:raises ValueError: for a field that is unknown, missing or of the wrong type."""
+        keep = {key: values.pop(key) for key in ("label", "description", "user", "extras") if key in values}
+        super().__init__(**keep)
+        if values:
+            model = self.AttributesModel.model_validate({"schema_version": SCHEMA_VERSION, **values})
+            # Through the model, so that an integer given for a float is stored as a float.
+            self.base.attributes.set_many(model.model_dump(exclude={"source"}))
+
+    def _validate(self) -> bool:
+        super()._validate()
+        attributes = self.base.attributes.all
+        try:
+            self.AttributesModel.model_validate(attributes)
+        except ModelError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ValidationError(f"elastic data: {where}: {first['msg']}") from error
+        check_consistency(attributes)
+        return True
+
+    @property
+    def tensor_gpa(self) -> np.ndarray:
+        """The projected tensor as a (6, 6) array, GPa."""
+        return np.array(self.base.attributes.get("tensor"))
+
+    def __getattr__(self, name: str) -> Any:
+        """Fields read as attributes of the node, e.g. ``entry.bulk_modulus``."""
+        if not name.startswith("_") and name in type(self).AttributesModel.model_fields:
+            return self.base.attributes.get(name)
+        raise AttributeError(name)
+
+
+def check_consistency(values: dict[str, Any]) -> None:
+    """What must hold between the fields of an entry.
+
+    :raises ValidationError: naming the first relation that does not.
+    """
+
+    def close(one: float, other: float) -> bool:
+        return abs(one - other) <= TOLERANCE * max(1.0, abs(one), abs(other))
+
+    for name in ("tensor", "tensor_fitted", "standard_errors"):
+        matrix = np.array(values[name])
+        if matrix.shape != (6, 6) or not np.all(np.isfinite(matrix)):
+            raise ValidationError(f"elastic data: {name} must be 6x6 and finite")
+        if not np.allclose(matrix, matrix.T, rtol=TOLERANCE, atol=TOLERANCE):
+            raise ValidationError(f"elastic data: {name} must be symmetric")
+    tensor = np.array(values["tensor"])
+    for name, (i, j) in {"c11": (0, 0), "c12": (0, 1), "c13": (0, 2), "c33": (2, 2), "c44": (3, 3), "c66": (5, 5)}.items():
+        if not close(values[name], tensor[i, j]):
+            raise ValidationError(f"elastic data: {name} is not that of the tensor")
+    if values["bulk_modulus"] is not None and values["shear_modulus"] is not None:
+        for name in ("bulk_modulus", "shear_modulus"):
+            reuss, hill, voigt = (values[f"{name}{kind}"] for kind in ("_reuss", "", "_voigt"))
+            slack = TOLERANCE * abs(hill)
+            if not reuss - slack <= hill <= voigt + slack:
+                raise ValidationError(f"elastic data: {name} breaks Reuss <= Hill <= Voigt")
+    if sorted(values["elements"]) != values["elements"] or set(values["system"].split("-")) != set(values["elements"]):
+        raise ValidationError("elastic data: elements must be sorted and be those of the system")
+    if not close(sum(values["fractions"].values()), 1.0):
+        raise ValidationError("elastic data: the fractions of the metals must sum to 1")
+    if not close(values["x"], values["fractions"][sorted(values["fractions"])[0]]):
+        raise ValidationError("elastic data: x must be the fraction of the alphabetically first metal")
+
+
+def entry_label(structure_type: str, system: str, x: float) -> str:
+    """The label of an entry, an indexed column to search by: ``B1/Al-Ti-N/0.500000``."""
+    return f"{structure_type}/{system}/{x:.6f}"

@@ -1,0 +1,73 @@
+"""Engine ``ase``: potentials whose weights are in a wheel (SevenNet, CHGNet) or any ASE calculator by import path."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiida_hardcoat.engines.settings import validate_ase_settings, validate_model
+
+if TYPE_CHECKING:
+    from aiida.engine import ProcessBuilder
+    from aiida.orm import AbstractCode, List, StructureData
+
+DEFAULT_MODEL = "7net-l3i5"
+RESOURCES = {"num_machines": 1, "num_mpiprocs_per_machine": 1}
+DEFAULTS: dict[str, Any] = {"model_options": {}, "optimiser": "BFGS"}
+
+
+def check_model(model: str) -> None:
+    """Refuse a model that is neither shipped nor an import path.
+
+    :raises InputError: naming the nearest model.
+    """
+    validate_model(model)
+
+
+def complete_settings(task: str, model: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a job: defaults, then what the protocol says, then task and model."""
+    return {**DEFAULTS, **settings, "task": task, "model": model}
+
+
+def check_settings(task: str, model: str, settings: dict[str, Any]) -> None:
+    """Refuse settings that are unknown or out of range.
+
+    :raises InputError: naming the first.
+    """
+    validate_ase_settings(complete_settings(task, model, settings))
+
+
+def code_label(model: str) -> str:
+    """All models run with the same Python."""
+    return "hardcoat-ase"
+
+
+def get_builder(
+    *,
+    code: AbstractCode,
+    structure: StructureData,
+    strains: List | None,
+    task: str,
+    model: str,
+    settings: dict[str, Any],
+    options: dict[str, Any],
+) -> ProcessBuilder:
+    """Builder of :class:`~aiida_hardcoat.workflows.ase.AseWorkChain` for one task.
+
+    :param settings: ``force_thresholds`` (eV/Angstrom), ``stress_threshold`` (GPa), ``max_steps`` and, where they
+        differ from the defaults, ``model_options`` and ``optimiser``.
+    :param options: ``metadata.options`` of the CalcJob.
+    :raises InputError: for settings that are unknown or out of range.
+    """
+    from aiida import orm
+    from aiida.plugins import WorkflowFactory
+
+    complete = complete_settings(task, model, settings)
+    validate_ase_settings(complete)
+    builder = WorkflowFactory("hardcoat.ase").get_builder()
+    builder.ase.code = code
+    builder.ase.structure = structure
+    if strains is not None:
+        builder.ase.strains = strains
+    builder.ase.settings = orm.Dict(complete)
+    builder.ase.metadata.options = {"resources": RESOURCES, **options}
+    return builder

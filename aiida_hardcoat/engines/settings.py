@@ -1,0 +1,60 @@
+"""Settings of the engine ``ase``, checked before anything is stored."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any
+
+from aiida_hardcoat.errors import InputError
+
+TASKS = ("relax", "relax_cell", "relax_ions", "static")
+NAMED_MODELS = ("7net-l3i5", "7net-0", "chgnet")
+OPTIMISERS = ("BFGS", "FIRE")
+IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
+
+KEYS = ("task", "model", "model_options", "force_thresholds", "stress_threshold", "max_steps", "optimiser")
+
+
+def nearest(word: str, words: tuple[str, ...] | list[str]) -> str:
+    """A clause that offers the valid word nearest to ``word``."""
+    matches = difflib.get_close_matches(str(word), words, n=1, cutoff=0.0)
+    return f"did you mean '{matches[0]}'? Valid: {', '.join(words)}"
+
+
+def validate_model(model: str) -> None:
+    """A model shipped in a wheel, or the import path ``package.module:Class`` of an ASE calculator.
+
+    :raises InputError: for anything else.
+    """
+    if model not in NAMED_MODELS and not IMPORT_PATH.fullmatch(model):
+        raise InputError(
+            f"unknown model '{model}' of engine ase: {nearest(model, NAMED_MODELS)}, or package.module:Class"
+        )
+
+
+def validate_ase_settings(settings: dict[str, Any]) -> None:
+    """Check every key, type and range.
+
+    :raises InputError: with the first thing that is wrong.
+    """
+    for key in settings:
+        if key not in KEYS:
+            raise InputError(f"unknown setting '{key}' of engine ase: {nearest(key, KEYS)}")
+    missing = [key for key in KEYS if key not in settings]
+    if missing:
+        raise InputError(f"settings of engine ase lack {', '.join(missing)}")
+    if settings["task"] not in TASKS:
+        raise InputError(f"unknown task '{settings['task']}': {nearest(settings['task'], TASKS)}")
+    validate_model(settings["model"])
+    if settings["optimiser"] not in OPTIMISERS:
+        raise InputError(f"unknown optimiser '{settings['optimiser']}': {nearest(settings['optimiser'], OPTIMISERS)}")
+    thresholds = settings["force_thresholds"]
+    if not thresholds or sorted(thresholds) != list(thresholds) or min(thresholds) <= 0:
+        raise InputError(
+            f"force_thresholds must be positive and rise from tight to loose (eV/Angstrom), not {thresholds}"
+        )
+    if settings["stress_threshold"] <= 0:
+        raise InputError(f"stress_threshold must be positive (GPa), not {settings['stress_threshold']}")
+    if int(settings["max_steps"]) < 1:
+        raise InputError(f"max_steps must be at least 1, not {settings['max_steps']}")

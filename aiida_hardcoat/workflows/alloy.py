@@ -1,0 +1,171 @@
+"""From a composition to an entry of the catalogue."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ExitCode, ProcessBuilder, ToContext, WorkChain
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
+
+from aiida_hardcoat.calculations.sqs import generate_sqs
+from aiida_hardcoat.data.catalogue import DEFAULT_LABEL, catalogue, holds_equal
+from aiida_hardcoat.data.elastic import ElasticData
+from aiida_hardcoat.engines import DEFAULT, load_engine
+from aiida_hardcoat.errors import InputError
+from aiida_hardcoat.physics.cells import supercell_matrix
+from aiida_hardcoat.physics.composition import metal_counts, parse_composition
+from aiida_hardcoat.physics.prototypes import parent
+from aiida_hardcoat.physics.strain import strain_set
+from aiida_hardcoat.workflows import elastic, relax
+from aiida_hardcoat.workflows.elastic import ElasticWorkChain
+from aiida_hardcoat.workflows.protocols import load_protocol
+from aiida_hardcoat.workflows.relax import RelaxWorkChain, define_engine_inputs, reason_of
+
+
+def check_alloy(
+    sqs: dict[str, Any], relaxation: dict[str, Any], strains: dict[str, Any], engine: str, ions: str
+) -> None:
+    """Find what would fail later, before anything is stored.
+
+    :raises InputError: for a composition, structure type, cell, threshold, amplitude, engine or model that cannot be.
+    """
+    composition = parse_composition(sqs["composition"])
+    parent(sqs["structure_type"], composition)
+    supercell_matrix(sqs["structure_type"], sqs["atoms"], sqs["shape"])
+    metal_counts(composition, sqs["atoms"] // 2)
+    for key in ("restarts", "steps"):
+        if not isinstance(sqs[key], int) or sqs[key] < 1:
+            raise InputError(f"{key} of the search must be a positive integer, not {sqs[key]!r}")
+    strain_set(strains["normal"], strains["shear"])
+    module, model = load_engine(engine)
+    if ions not in relax.TASKS:
+        raise InputError(f"ions must be one of {', '.join(relax.TASKS)}, not '{ions}'")
+    module.check_settings(relax.TASKS[ions], model, relax.engine_settings(relaxation))
+    module.check_settings(elastic.TASKS[ions], model, elastic.engine_settings(strains))
+
+
+def validate_alloy(inputs: dict[str, Any], _: Any) -> str | None:
+    try:
+        check_alloy(
+            *(inputs[name].get_dict() for name in ("sqs", "relaxation", "strains")),
+            engine=inputs["engine"].value,
+            ions=inputs["ions"].value,
+        )
+    except InputError as error:
+        return str(error)
+    except KeyError as error:
+        return f"the inputs lack {error}"
+    return None
+
+
+class AlloyWorkChain(WorkChain):
+    """Model the alloy by a special quasirandom structure, relax it, strain it, and store its elastic tensor."""
+
+    @classmethod
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
+        super().define(spec)
+        spec.input("sqs", valid_type=orm.Dict, help="Composition, structure type, cell and search.")
+        spec.input("relaxation", valid_type=orm.Dict, help="`relaxation` of the protocol.")
+        spec.input("strains", valid_type=orm.Dict, help="`strains` of the protocol.")
+        define_engine_inputs(spec)
+        spec.input(
+            "catalogue", valid_type=str, non_db=True, default=DEFAULT_LABEL, help="Label of the catalogue's group."
+        )
+        spec.inputs.validator = validate_alloy
+        spec.outline(
+            cls.generate_structure,
+            cls.relax_structure,
+            cls.inspect_relaxation,
+            cls.strain_structure,
+            cls.inspect_strains,
+            cls.results,
+        )
+        spec.output("entry", valid_type=ElasticData, help="The catalogue's entry.")
+        spec.output("structure", valid_type=orm.StructureData, help="The quasirandom structure before relaxation.")
+        spec.output("relaxed_structure", valid_type=orm.StructureData, help="The relaxed structure.")
+        spec.exit_code(401, "ERROR_RELAXATION_FAILED", message="The relaxation failed: {reason}")
+        spec.exit_code(402, "ERROR_STRAINS_FAILED", message="The strained cells failed: {reason}")
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls,
+        code: orm.AbstractCode,
+        composition: str,
+        structure_type: str,
+        protocol: str | None = None,
+        overrides: dict[str, Any] | None = None,
+        options: dict[str, Any] | None = None,
+        *,
+        engine: str = DEFAULT,
+        ions: str = "relaxed",
+    ) -> ProcessBuilder:
+        """A builder with everything that the protocol says.
+
+        :param overrides: nested like the protocol: ``sqs``, ``relaxation``, ``strains``.
+        :raises InputError: for a composition, structure type, cell, protocol, engine or override key that cannot be.
+        """
+        settings = load_protocol(protocol, overrides)
+        # The canonical formula, so that every way to write an alloy is the same calculation to the cache.
+        formula = parse_composition(composition).formula
+        sqs = {"composition": formula, "structure_type": structure_type, **settings["sqs"]}
+        check_alloy(sqs, settings["relaxation"], settings["strains"], engine, ions)
+
+        builder = cls.get_builder()
+        builder.sqs = orm.Dict(sqs)
+        builder.relaxation = orm.Dict(settings["relaxation"])
+        builder.strains = orm.Dict(settings["strains"])
+        builder.engine = orm.Str(engine)
+        builder.code = code
+        builder.ions = orm.Str(ions)
+        builder.options = options or {}
+        return builder
+
+    def engine_inputs(self) -> dict[str, Any]:
+        return {name: self.inputs[name] for name in ("engine", "code", "ions", "options")}
+
+    def generate_structure(self) -> None:
+        self.ctx.sqs = generate_sqs(self.inputs.sqs)
+        self.out("structure", self.ctx.sqs["structure"])
+
+    def relax_structure(self) -> ToContext:
+        relaxation = self.submit(
+            RelaxWorkChain,
+            structure=self.ctx.sqs["structure"],
+            settings=self.inputs.relaxation,
+            **self.engine_inputs(),
+        )
+        return ToContext(relaxation=relaxation)
+
+    def inspect_relaxation(self) -> ExitCode | None:
+        if not self.ctx.relaxation.is_finished_ok:
+            return self.exit_codes.ERROR_RELAXATION_FAILED.format(reason=reason_of(self.ctx.relaxation))
+        self.out("relaxed_structure", self.ctx.relaxation.outputs.structure)
+        return None
+
+    def strain_structure(self) -> ToContext:
+        relaxation = self.ctx.relaxation.outputs
+        elastic = self.submit(
+            ElasticWorkChain,
+            structure=relaxation.structure,
+            reference=relaxation.trajectory,
+            reference_summary=relaxation.summary,
+            settings=self.inputs.strains,
+            description=self.inputs.sqs,
+            sqs=self.ctx.sqs["report"],
+            **self.engine_inputs(),
+        )
+        return ToContext(elastic=elastic)
+
+    def inspect_strains(self) -> ExitCode | None:
+        if not self.ctx.elastic.is_finished_ok:
+            return self.exit_codes.ERROR_STRAINS_FAILED.format(reason=reason_of(self.ctx.elastic))
+        return None
+
+    def results(self) -> None:
+        """Put the entry into the catalogue, once: a cached run makes an equal node again."""
+        entry = self.ctx.elastic.outputs.entry
+        group = catalogue(self.inputs.catalogue)
+        if not holds_equal(group, entry):
+            group.add_nodes(entry)
+        self.out("entry", entry)

@@ -1,0 +1,105 @@
+"""Run a workchain in this process, with progress, and stop it cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from aiida import orm
+from aiida.engine import CalcJob, Process, ProcessBuilder
+from aiida.engine.utils import instantiate_process
+from aiida.manage import get_manager
+from aiida.manage.caching import enable_caching
+
+from aiida_hardcoat.calculations.ase import OUTPUT
+
+CACHED = (
+    "aiida.calculations:hardcoat.*",
+    "aiida_hardcoat.calculations.sqs.generate_sqs",
+    "aiida_hardcoat.calculations.elastic.elastic_entry",
+)
+"""Process types whose finished results are used again; the whole of this package, nothing of anybody else."""
+
+POLL_SECONDS = 1.0
+
+
+@contextmanager
+def caching() -> Iterator[None]:
+    """AiiDA's caching for this package's processes: what is finished is never computed twice."""
+    with ExitStack() as stack:
+        for identifier in CACHED:
+            stack.enter_context(enable_caching(identifier=identifier))
+        yield
+
+
+def run(builder: ProcessBuilder, report: Callable[[str], None]) -> orm.WorkChainNode:
+    """Run to the end and return the node; an interrupt kills the running jobs and ends the run in order.
+
+    :param report: called with each new line of progress of the running jobs.
+    """
+    # No communicator: a broker runs only where a daemon does, and this run needs neither.
+    runner = get_manager().create_runner(communicator=None)
+    processes: list[Process] = []
+
+    def remember(process: object, **inputs: object) -> Process:
+        processes.append(instantiate_process(runner, process, **inputs))
+        return processes[-1]
+
+    def interrupt(*_: object) -> None:
+        report("interrupted: stopping the running jobs")
+        runner.loop.call_soon_threadsafe(kill_all, processes)
+
+    # Children of a process without a daemon can only be reached through the objects in this interpreter.
+    runner.instantiate_process = remember  # type: ignore[method-assign]
+    handlers = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with caching():
+            root = runner.instantiate_process(builder)
+            watcher = runner.loop.create_task(watch(processes, report))
+            runner.run_until_complete(asyncio.ensure_future(root.step_until_terminated(), loop=runner.loop))
+            leftover = [process.future() for process in processes if not process.has_terminated()]
+            if leftover:
+                runner.run_until_complete(asyncio.ensure_future(asyncio.wait(leftover, timeout=60), loop=runner.loop))
+            watcher.cancel()
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        del runner.instantiate_process
+    return root.node
+
+
+def kill_all(processes: list[Process]) -> None:
+    """Kill what has not terminated, children first."""
+    for process in reversed(processes):
+        if not process.has_terminated():
+            process.kill(msg_text="Killed by an interrupt")
+
+
+async def watch(processes: list[Process], report: Callable[[str], None]) -> None:
+    """Report what the running jobs write to their output, as long as it lies on this machine."""
+    read: dict[int, int] = {}
+    while True:
+        for process in processes:
+            if isinstance(process, CalcJob):
+                report_new_lines(process.node, read, report)
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def report_new_lines(node: orm.CalcJobNode, read: dict[int, int], report: Callable[[str], None]) -> None:
+    workdir = node.get_remote_workdir()
+    if workdir is None or node.computer.transport_type != "core.local":
+        return
+    path = Path(workdir) / OUTPUT
+    if not path.is_file():
+        return
+    with path.open("rb") as handle:
+        handle.seek(read.get(node.pk, 0))
+        text = handle.read()
+    complete, _, _ = text.rpartition(b"\n")
+    if complete:
+        read[node.pk] = read.get(node.pk, 0) + len(complete) + 1
+        for line in complete.decode("utf8", "replace").splitlines():
+            report(line)
