@@ -6,6 +6,7 @@ import json
 from importlib import resources
 from typing import Any
 
+import numpy as np
 from aiida import orm
 from aiida.common import datastructures
 from aiida.common.folders import Folder
@@ -31,8 +32,11 @@ def validate_settings(value: orm.Dict, _: Any) -> str | None:
 
 
 def validate_strains(value: orm.List, _: Any) -> str | None:
-    rows = value.get_list()
-    if not rows or any(len(row) != 6 for row in rows):
+    try:
+        rows = np.array(value.get_list(), dtype=float)
+    except (TypeError, ValueError):
+        rows = np.empty(0)
+    if rows.ndim != 2 or rows.shape[1] != 6 or not np.isfinite(rows).all():
         return "strains must be a non-empty list of rows of six Voigt components (xx, yy, zz, yz, xz, xy)"
     return None
 

@@ -24,7 +24,7 @@ def use_profile() -> Profile:
     :raises InputError: when there is none.
     """
     from aiida.common.exceptions import ConfigurationError, MissingConfigurationError, ProfileConfigurationError
-    from aiida.manage import get_config, load_profile
+    from aiida.manage import get_config, get_manager, load_profile
 
     ctx = click.get_current_context(silent=True)
     name = ctx.meta.get("hardcoat.profile") if ctx is not None else None
@@ -43,6 +43,7 @@ def use_profile() -> Profile:
         raise InputError("there is no default AiiDA profile: run `hardcoat setup`") from None
     except ConfigurationError as error:
         raise InputError(f"the AiiDA profile cannot be loaded: {error}") from None
+    get_manager().get_profile_storage()  # configures AiiDA's logging, which would otherwise undo what follows
     # Progress and results are printed by the commands themselves; AiiDA's reports stay in the database.
     for handler in logging.getLogger("aiida").handlers:
         if isinstance(handler, logging.StreamHandler):

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 MAX_THREADS = 4
 """Beyond a few threads a potential of this size is bound by memory."""
+SMALL_CELL = 32
+"""Atoms below which a second thread costs more than it brings."""
 
 
 @click.command("run")
@@ -34,7 +36,7 @@ MAX_THREADS = 4
 @click.option("--sqs-count", type=int, default=1, show_default=True, help="Number of SQS, with seeds one after another.")
 @click.option("--force-threshold", type=float, help="Tightest force threshold, eV/Angstrom; looser fallbacks are kept.")
 @click.option("-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. strains.max_steps=200.")
-@click.option("--threads", type=int, help="Threads of a job; by default the cores of this machine, at most 4.")
+@click.option("--threads", type=int, help="Threads of a job; by default 1 in small cells, else all cores up to 4.")
 @click.option("--submit", is_flag=True, help="Hand the run to the daemon instead of waiting for it.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, store nothing.")
 @user_errors()
@@ -148,25 +150,30 @@ def work_folders(code: Any) -> list[Path]:
 def alloy_builder(code: Any, composition: str, choices: dict[str, Any], overrides: dict[str, Any]) -> ProcessBuilder:
     from aiida_hardcoat.engines import DEFAULT
     from aiida_hardcoat.workflows.alloy import AlloyWorkChain
+    from aiida_hardcoat.workflows.protocols import load_protocol
 
+    settings = load_protocol(choices["protocol"], overrides)
     return AlloyWorkChain.get_builder_from_protocol(
         code,
         composition,
         choices["structure_type"],
         choices["protocol"],
         overrides,
-        options={"environment_variables": {"OMP_NUM_THREADS": str(threads(choices["threads"]))}},
+        options={"environment_variables": thread_environment(choices["threads"], settings["sqs"]["atoms"])},
         engine=choices["engine"] or DEFAULT,
         ions=choices["ions"],
     )
 
 
-def threads(asked: int | None) -> int:
-    if asked is not None:
-        if asked < 1:
-            raise InputError(f"--threads must be at least 1, not {asked}")
-        return asked
-    return min(len(os.sched_getaffinity(0)), MAX_THREADS)
+def thread_environment(asked: int | None, atoms: int) -> dict[str, str]:
+    """Environment that sets the threads of a job; waiting threads sleep, so that a busy machine is not slowed down.
+
+    :raises InputError: for less than one thread.
+    """
+    if asked is not None and asked < 1:
+        raise InputError(f"--threads must be at least 1, not {asked}")
+    number = asked or (min(os.cpu_count() or 1, MAX_THREADS) if atoms >= SMALL_CELL else 1)
+    return {"OMP_NUM_THREADS": str(number), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
 def submit(builder: ProcessBuilder) -> None:
@@ -186,15 +193,16 @@ def submit(builder: ProcessBuilder) -> None:
     click.echo(f"submitted {node.pk}: follow it with `verdi process status {node.pk}`")
 
 
-def run_here(builder: ProcessBuilder) -> ElasticData | None:
-    """Run in this process; print the card, or why there is none."""
+def run_here(builder: ProcessBuilder, *, show: bool = True) -> ElasticData | None:
+    """Run in this process with progress; say why where there is no entry."""
     from aiida_hardcoat.catalogue.card import card
     from aiida_hardcoat.workflows.launch import run
 
     node = run(builder, lambda line: click.echo(f"  {line}", err=True))
     if node.is_finished_ok:
         entry: ElasticData = node.outputs.entry
-        click.echo(card(entry))
+        if show:
+            click.echo(card(entry))
         return entry
     click.echo(f"Error: {failure(node)}", err=True)
     return None

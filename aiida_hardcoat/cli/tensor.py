@@ -102,7 +102,11 @@ def cmd_tensor(
         symmetry = crystal_class_name(symmetry)
     if ieee and structure_file is None:
         raise InputError("--ieee needs the crystal's axes: give the structure with --structure FILE.")
-    read = parse_tensor(sys.stdin.read()) if file == "-" else read_tensor(file)
+    read = (
+        parse_tensor(click.get_text_stream("stdin", errors="replace").read())
+        if file == "-"
+        else read_tensor(file)
+    )
     tensor, notes = read.tensor, list(read.notes)
 
     material: dict[str, float] = {}

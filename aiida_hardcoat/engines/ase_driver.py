@@ -10,6 +10,7 @@ with a completion mark. Energies in eV, lengths in Angstrom, forces in eV/Angstr
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import importlib
 import importlib.metadata
@@ -83,10 +84,9 @@ def load_import_path(model: str, options: dict):
     """``package.module:Class``; weights named by the options are hashed, otherwise the class's own source file is."""
     module_name, _, class_name = model.partition(":")
     module = importlib.import_module(module_name)
-    try:
-        calculator = getattr(module, class_name)(**options)
-    except AttributeError as error:
-        raise Failure("missing_package", f"{module_name} has no calculator {class_name}: {error}") from error
+    if not hasattr(module, class_name):
+        raise Failure("missing_package", f"{module_name} has no calculator {class_name}")
+    calculator = getattr(module, class_name)(**options)
     files = sorted(value for value in options.values() if isinstance(value, str) and os.path.isfile(value))
     digest = sha256_of(files[0] if files else module.__file__)
     return calculator, module_name.split(".")[0], digest, "cpu"
@@ -391,10 +391,13 @@ def progress_line(number: int, total: int, strain, record: dict) -> str:
 def failure_kind(error: BaseException) -> str:
     if isinstance(error, Failure):
         return error.kind
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error):
+    signs = ("out of memory", "can't allocate memory", "cannot allocate memory")
+    if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs):
         return "out_of_memory"
-    if isinstance(error, OSError) and error.errno == 28:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return "disk_full"
+    if isinstance(error, ImportError):
+        return "missing_package"
     return "calculator_failed"
 
 

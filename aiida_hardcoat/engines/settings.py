@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from typing import Any
 
@@ -49,12 +50,25 @@ def validate_ase_settings(settings: dict[str, Any]) -> None:
     validate_model(settings["model"])
     if settings["optimiser"] not in OPTIMISERS:
         raise InputError(f"unknown optimiser '{settings['optimiser']}': {nearest(settings['optimiser'], OPTIMISERS)}")
+    if not isinstance(settings["model_options"], dict):
+        raise InputError(f"model_options must be a mapping of the calculator's options, not {settings['model_options']!r}")
     thresholds = settings["force_thresholds"]
-    if not thresholds or sorted(thresholds) != list(thresholds) or min(thresholds) <= 0:
+    if (
+        not isinstance(thresholds, (list, tuple))
+        or not thresholds
+        or not all(is_positive(value) for value in thresholds)
+        or sorted(thresholds) != list(thresholds)
+    ):
         raise InputError(
             f"force_thresholds must be positive and rise from tight to loose (eV/Angstrom), not {thresholds}"
         )
-    if settings["stress_threshold"] <= 0:
-        raise InputError(f"stress_threshold must be positive (GPa), not {settings['stress_threshold']}")
-    if int(settings["max_steps"]) < 1:
-        raise InputError(f"max_steps must be at least 1, not {settings['max_steps']}")
+    if not is_positive(settings["stress_threshold"]):
+        raise InputError(f"stress_threshold must be a positive number (GPa), not {settings['stress_threshold']!r}")
+    if not isinstance(settings["max_steps"], int) or not is_positive(settings["max_steps"]):
+        raise InputError(f"max_steps must be a whole number of at least 1, not {settings['max_steps']!r}")
+
+
+def is_positive(value: Any) -> bool:
+    """Whether a setting is a positive, finite number."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and value > 0

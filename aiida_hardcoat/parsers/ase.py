@@ -35,7 +35,9 @@ class AseParser(Parser):
         codes = self.exit_codes
         output = self.read(OUTPUT)
         try:
-            level, records, intact = read_records(Path(kwargs["retrieved_temporary_folder"]) / RECORDS)
+            level, records, intact = read_records(
+                Path(kwargs["retrieved_temporary_folder"]) / RECORDS, len(self.node.inputs.structure.sites), self.number_asked
+            )
         except OSError:
             return self.fault(output) or self.scheduler_fault() or codes.ERROR_OUTPUT_MISSING
         if records:
@@ -56,7 +58,7 @@ class AseParser(Parser):
 
     def read(self, name: str) -> str:
         try:
-            return str(self.retrieved.base.repository.get_object_content(name))
+            return self.retrieved.base.repository.get_object_content(name, "rb").decode("utf8", "replace")
         except OSError:
             return ""
 
@@ -67,12 +69,13 @@ class AseParser(Parser):
                 kind, _, message = line.removeprefix(FAILURE_MARK).strip().partition(": ")
                 self.logger.warning(message)
                 return getattr(self.exit_codes, FAILURES.get(kind, "ERROR_CALCULATOR_FAILED"))
-        errors = self.read(ERRORS) + (self.node.get_scheduler_stderr() or "")
+        errors = self.read(ERRORS) + self.read(self.node.get_option("scheduler_stderr"))
         if "MemoryError" in errors or "oom-kill" in errors.lower() or "out of memory" in errors.lower():
             return self.exit_codes.ERROR_OUT_OF_MEMORY
         if "No space left on device" in errors:
             return self.exit_codes.ERROR_DISK_FULL
-        if "No module named" in errors or "command not found" in errors:
+        # A driver that started reports what it lacks itself.
+        if not output and any(sign in errors for sign in ("No module named", "command not found", "No such file")):
             return self.exit_codes.ERROR_PACKAGE_MISSING
         return None
 
@@ -109,27 +112,42 @@ class AseParser(Parser):
         )
 
 
-def read_records(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], bool]:
-    """Level of theory, the finished records, and whether every line could be read (a cut job breaks the last)."""
+def read_records(path: Path, atoms: int, asked: int) -> tuple[dict[str, Any], list[dict[str, Any]], bool]:
+    """Level of theory, the sound records, and whether all were sound (a cut job breaks the last line)."""
     level: dict[str, Any] = {}
-    records: list[dict[str, Any]] = []
-    for line in path.read_text().splitlines():
+    records: dict[int, dict[str, Any]] = {}
+    intact = True
+    for line in path.read_text("utf8", "replace").splitlines():
         try:
-            entry = json.loads(line, parse_constant=lambda name: float(name.replace("Infinity", "inf")))
-        except json.JSONDecodeError:
-            return level, records, False
-        if "level" in entry:
-            level = entry["level"]
-        elif "energy" in entry and not is_finite(entry):
-            records.append({key: entry[key] for key in ("index", "evaluations", "seconds")} | {"status": "not_finite"})
-        else:
-            records.append(entry)
-    return level, records, True
+            entry = json.loads(line)
+            if "level" in entry:
+                level = entry["level"]
+                continue
+            record = sound_record(entry, atoms)
+        except (ValueError, KeyError, TypeError):
+            intact = False
+            continue
+        intact = intact and record["index"] in range(asked) and record["index"] not in records
+        if record["index"] in range(asked):
+            records.setdefault(record["index"], record)
+    return level, list(records.values()), intact
 
 
-def is_finite(record: dict[str, Any]) -> bool:
-    keys = ("energy", "forces", "stress", "cell", "positions")
-    return all(bool(np.all(np.isfinite(np.asarray(record[key], dtype=float)))) for key in keys)
+def sound_record(entry: dict[str, Any], atoms: int) -> dict[str, Any]:
+    """The record itself, or what is left of one with numbers that are not finite.
+
+    :raises ValueError, KeyError, TypeError: for what the driver did not write like that.
+    """
+    record = {key: entry[key] for key in ("index", "status", "evaluations", "seconds")}
+    if "energy" not in entry:
+        return record
+    shapes = {"energy": (), "forces": (atoms, 3), "stress": (3, 3), "cell": (3, 3), "positions": (atoms, 3)}
+    arrays = {key: np.asarray(entry[key], dtype=float) for key in shapes}
+    if any(array.shape != shapes[key] for key, array in arrays.items()):
+        raise ValueError(f"the arrays of record {record['index']} have wrong shapes")
+    if not all(np.isfinite(array).all() for array in arrays.values()):
+        return {**record, "status": "not_finite"}
+    return {**entry, "largest_force": float(entry["largest_force"]), "force_threshold": entry["force_threshold"]}
 
 
 def make_trajectory(symbols: list[str], records: list[dict[str, Any]]) -> orm.TrajectoryData:

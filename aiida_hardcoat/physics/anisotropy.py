@@ -11,6 +11,7 @@ from scipy.optimize import minimize
 from aiida_hardcoat.errors import InputError
 from aiida_hardcoat.physics.moduli import Moduli
 from aiida_hardcoat.physics.projection import symmetric_tensor
+from aiida_hardcoat.physics.stability import is_stable
 from aiida_hardcoat.physics.strain import VOIGT_COLUMNS, VOIGT_ROWS, FloatArray
 
 
@@ -96,7 +97,7 @@ def youngs_modulus_extremes(tensor: ArrayLike) -> DirectionalExtremes:
     :raises InputError: when the tensor is not positive definite: some direction would have none.
     """
     c = symmetric_tensor(tensor)
-    if np.linalg.eigvalsh(c)[0] <= 0:
+    if not is_stable(c):
         raise InputError("The elastic tensor is not positive definite: Young's modulus has no extremes.")
     compliance = _compliance(c)
     theta, phi = np.meshgrid(np.linspace(0, np.pi / 2, 31), np.linspace(0, 2 * np.pi, 121)[:-1])

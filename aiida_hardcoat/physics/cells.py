@@ -27,10 +27,11 @@ FloatArray = NDArray[np.float64]
 NAMED_SHAPES: dict[str, dict[str, IntArray]] = {
     # "study": the 96-atom cells of Levämäki et al., npj Comput. Mater. 8, 17 (2022).
     # "long-period": no short lattice period along any direction, so that fewer pairs of sites are tied to
-    # each other by periodicity; the cubic one repeats after 2.345 a, the hexagonal one keeps the lattice.
+    # each other by periodicity. The cubic one, [[6, 0, 0], [3, 4, 0], [1, 1, 2]] in normal form, repeats
+    # after 2.345 a; the hexagonal one keeps the lattice.
     "study": {"cubic": np.diag([4, 4, 3]), "hexagonal": np.diag([4, 3, 2])},
     "long-period": {
-        "cubic": np.array([[6, 0, 0], [3, 4, 0], [1, 1, 2]]),
+        "cubic": np.array([[-1, -1, -2], [-1, -2, 4], [-3, 4, 0]]),
         "hexagonal": np.array([[4, 2, 0], [-2, 2, 0], [0, 0, 2]]),
     },
 }
@@ -73,7 +74,7 @@ def supercell_matrix(structure_type: str, atoms: int, shape: str = "long-period"
         )
     crystal_class = CRYSTAL_CLASSES[structure_type]
     if atoms == NAMED_ATOMS:
-        return compact(NAMED_SHAPES[shape][crystal_class], unit_metal_lattice(structure_type))
+        return NAMED_SHAPES[shape][crystal_class].copy()
     if shape == "study":
         raise InputError(f"shape study has {NAMED_ATOMS} atoms, not {atoms}: take long-period or AxBxC")
     if atoms > 2 * LARGEST_SEARCH:

@@ -40,7 +40,8 @@ class ElasticFit:
     :ivar r_squared: share of the variance of all stresses that the model explains.
     :ivar r_squared_components: ``(6,)`` the same for each stress component; NaN where the stress never
         varies.
-    :ivar rank: rank of the linear system. :ivar parameters: number of unknowns.
+    :ivar rank: rank of the linear system.
+    :ivar parameters: number of unknowns.
     :ivar observations: number of stress components that were fitted.
     :ivar crystal_class: the class whose constants were fitted; ``triclinic`` for all 21.
     """

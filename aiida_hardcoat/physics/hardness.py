@@ -21,7 +21,8 @@ ModelFunction = Callable[[float, float], float]
 class HardnessModel:
     """A hardness correlation: call it with bulk and shear modulus (GPa), get GPa.
 
-    :ivar source: the paper. :ivar domain: where it may be used.
+    :ivar source: the paper.
+    :ivar domain: where it may be used.
     """
 
     function: ModelFunction

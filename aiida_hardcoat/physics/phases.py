@@ -35,7 +35,8 @@ BK_LIMIT = 2 / 3
 class WurtziteGeometry:
     """The effective hexagonal parameters of a relaxed wurtzite-derived supercell.
 
-    :ivar a: Angstrom. :ivar c: Angstrom.
+    :ivar a: Angstrom.
+    :ivar c: Angstrom.
     :ivar u: mean internal parameter, folded into [0, 1/2].
     :ivar u_spread: standard deviation of u over the metal atoms.
     """
@@ -93,9 +94,10 @@ def internal_parameters(
 
     :param cell: relaxed supercell, rows are vectors, Angstrom; parent vectors a1, a2 in the basal plane, a3
         along c.
-    :param metal_positions: ``(n, 3)`` Cartesian, Angstrom. :param anion_positions: ``(n, 3)``.
+    :param metal_positions: ``(n, 3)`` Cartesian, Angstrom.
+    :param anion_positions: ``(n, 3)``.
     :param supercell: integer matrix M with cell = M @ parent cell, or its three diagonal elements.
-    :raises InputError: when M is not an invertible integer matrix or the atoms do not stand in such columns.
+    :raises InputError: when M is not an invertible integer matrix or most atoms do not stand in such columns.
     """
     matrix = np.asarray(supercell, dtype=np.float64)
     matrix = np.diag(matrix) if matrix.shape == (3,) else matrix
@@ -112,20 +114,21 @@ def internal_parameters(
     a = sqrt(2 * area / sqrt(3))
 
     # Every metal-anion pair with its periodic images, in coordinates of the parent cell.
-    fractional = np.linalg.solve(np.asarray(cell, dtype=np.float64).T, (anions[None, :] - metals[:, None])[..., None])
-    nearest_image = fractional[..., 0] - np.rint(fractional[..., 0])
+    fractional = (anions[None, :] - metals[:, None]) @ np.linalg.inv(np.asarray(cell, dtype=np.float64))
+    fractional -= np.rint(fractional)
     images = np.array(list(product(range(-2, 3), repeat=3)))
-    separation = (nearest_image[:, :, None, :] + images) @ matrix
+    separation = (fractional[:, :, None, :] + images) @ matrix
     lateral = np.linalg.norm(separation[..., :2] @ parent[:2], axis=-1)
     above = (separation[..., 2] > 0) & (separation[..., 2] < 1)
     lateral[~above] = np.inf
     lateral = lateral.reshape(len(metals), -1)
     nearest = lateral.argmin(axis=1)
     rows = np.arange(len(metals))
-    if lateral[rows, nearest].max() > a / (2 * sqrt(3)):
+    # Columns are a/sqrt(3) apart. A few displaced atoms of an alloy are borne, a wrong lattice is not.
+    if np.median(lateral[rows, nearest]) > a / (2 * sqrt(3)):
         raise InputError(
-            "Some metal has no anion above it along c: the cell is not derived from wurtzite with c as third "
-            "parent vector, or the supercell matrix is another one."
+            "The metals have no anions above them along c: the cell is no supercell of wurtzite "
+            "with c as its third vector, or its matrix is another one."
         )
     heights = separation[..., 2].reshape(len(metals), -1)[rows, nearest]
     return WurtziteGeometry(a=a, c=c, u=_folded(float(heights.mean())), u_spread=float(heights.std()))

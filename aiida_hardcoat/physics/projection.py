@@ -91,8 +91,9 @@ def crystal_class_name(name: str) -> str:
 
     :raises InputError: for an unknown name; the message holds the nearest known one.
     """
-    key = name.strip().lower().replace("-", "_") if name.strip()[:1].isalpha() else name.strip()
-    key = _ALIASES.get(name.strip().lower(), _ALIASES.get(key, key))
+    text = name.strip().lower()
+    key = _ALIASES.get(text, text.replace("-", "_"))
+    key = _ALIASES.get(key, key)
     if key in _GENERATORS:
         return key
     near = difflib.get_close_matches(key, [*_GENERATORS, *_ALIASES], n=1, cutoff=0.0)[0]

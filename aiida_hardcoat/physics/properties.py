@@ -11,7 +11,6 @@ from dataclasses import asdict
 from math import isfinite
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from aiida_hardcoat.physics import acoustics, anisotropy, hardness, stability
@@ -69,7 +68,7 @@ def _cauchy(c: FloatArray, crystal_class: str) -> dict[str, float | None]:
 def _anisotropies(c: FloatArray, crystal_class: str, averages: Moduli) -> dict[str, float | None]:
     bulk, shear = anisotropy.percent_anisotropy(averages)
     low = high = None
-    if np.linalg.eigvalsh(c)[0] > 0:
+    if stability.is_stable(c):
         extremes = anisotropy.youngs_modulus_extremes(c)
         low, high = extremes.minimum, extremes.maximum
     return {

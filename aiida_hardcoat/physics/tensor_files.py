@@ -92,16 +92,18 @@ def read_tensor(path: str | Path) -> TensorFile:
 
 def parse_tensor(text: str) -> TensorFile:
     """An elastic tensor from the content of a file; see `read_tensor`."""
-    stripped = text.lstrip("\ufeff \t\r\n")
-    if not stripped:
+    text = text.lstrip("\ufeff \t\r\n")
+    if not text:
         raise InputError("The file is empty: 6 rows of 6 numbers (GPa) are expected.")
     if "ELASTIC MODULI" in text:
         return _from_outcar(text)
-    if stripped[0] == "{" or (stripped[0] == "[" and stripped.rstrip().endswith("]")):
+    if text[0] in "{[":
         try:
-            content = json.loads(stripped)
+            content = json.loads(text)
         except json.JSONDecodeError as error:
-            raise InputError(f"Not valid JSON at line {error.lineno}: {error.msg}.") from None
+            if text[0] == "{":
+                raise InputError(f"Not valid JSON at line {error.lineno}: {error.msg}.") from None
+            return _from_text(text)  # rows in brackets, as numpy prints them
         return _from_json(content)
     if re.search(r"^\s*(?:vasp\.\d|.*\bINCAR:)", text[:2000], re.MULTILINE):
         raise InputError("This OUTCAR holds no elastic moduli: VASP writes them for IBRION = 6, ISIF = 3.")
@@ -143,7 +145,7 @@ def _shaped(values: Any) -> FloatArray:
         )
     try:
         array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError("The elastic tensor holds something that is not a number.") from None
     if array.shape == (3, 3, 3, 3):
         return rank4_to_voigt(array)

@@ -22,7 +22,7 @@ from aiida_hardcoat.physics.sqs.correlations import Weights, spin_species, unlik
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
 
-TENURE = (4, 10)
+TENURE = (1, 3)
 """Steps for which a site rests after an exchange, drawn evenly from this range."""
 RANDOM_SHARE = 0.05
 """Share of steps that take a random exchange."""
@@ -236,14 +236,12 @@ def _best_exchange(
 ) -> tuple[int, int] | None:
     """The pair of rested, unlike sites whose exchange leaves the lowest score; None where there is none."""
     sites = [np.flatnonzero(rested & (state.occupation == p)) for p in range(len(problem.counts))]
-    pair_scores = (np.abs(state.pair_excess) * problem.pair_weights).sum(axis=1)
-    triplet_scores = np.abs(state.triplet_excess) @ problem.triplet_weights
     best: tuple[float, int, int] | None = None
     for p, q in unlike_pairs(len(problem.counts)):
         first, second = _sampled(sites[p], sites[q], generator)
         if not len(first) or not len(second):
             continue
-        scores = _block_scores(problem, state, p, q, first, second, pair_scores, triplet_scores)
+        scores = _block_scores(problem, state, p, q, first, second)
         place = int(scores.argmin())
         if best is None or scores[place] < best[0]:
             i, j = divmod(place, len(second))
@@ -262,28 +260,22 @@ def _sampled(first: IntArray, second: IntArray, generator: np.random.Generator) 
 
 
 def _block_scores(
-    problem: Problem,
-    state: State,
-    p: int,
-    q: int,
-    first: IntArray,
-    second: IntArray,
-    pair_scores: FloatArray,
-    triplet_scores: FloatArray,
+    problem: Problem, state: State, p: int, q: int, first: IntArray, second: IntArray
 ) -> FloatArray:
     """Score (len(first) * len(second),) after each exchange of a p on `first` with a q on `second`."""
     size = len(state.occupation)
     flat = (first[:, None] * size + second).ravel()
     number = problem.pair_number
-    fixed = pair_scores.sum() + triplet_scores.sum()
+    pair_scores = (np.abs(state.pair_excess) * problem.pair_weights).sum(axis=1)
+    triplet_scores = np.abs(state.triplet_excess) @ problem.triplet_weights
+    # what stays as it is: the score without the parts that the exchange changes, which are added one by one
+    fixed = pair_scores.sum() + triplet_scores.sum() - pair_scores[number[p, q]]
 
-    fixed -= pair_scores[number[p, q]]
-    field = state.pair_fields[q] - state.pair_fields[p]
-    excess = _differences(field[first] - state.pair_excess[number[p, q]], field[second])
-    coupling = problem.pair_coupling.reshape(size * size, -1).take(flat, axis=0)
-    coupling *= 2
-    excess += coupling
-    scores: FloatArray = np.abs(excess, out=excess) @ problem.pair_weights[number[p, q]]
+    # half of N_pq + (h_q - h_p)[j] - (h_q - h_p)[i] + 2 A_ij, with h the neighbours and A the coupling
+    field = (state.pair_fields[q] - state.pair_fields[p]) / 2
+    excess = problem.pair_coupling.reshape(size * size, -1).take(flat, axis=0)
+    _add_differences(excess, field[first] - state.pair_excess[number[p, q]] / 2, field[second])
+    scores: FloatArray = np.abs(excess, out=excess) @ (2 * problem.pair_weights[number[p, q]])
     for r in range(len(problem.counts)):
         if r in (p, q):
             continue
@@ -291,27 +283,28 @@ def _block_scores(
         for species, sign in ((p, 1.0), (q, -1.0)):
             k = number[species, r]
             fixed -= pair_scores[k]
-            excess = _differences(field[first] - sign * state.pair_excess[k], field[second])
+            excess[:] = 0.0
+            _add_differences(excess, field[first] - sign * state.pair_excess[k], field[second])
             scores += np.abs(excess, out=excess) @ problem.pair_weights[k]
 
     for mode, species in enumerate(problem.followed):
         if species not in (p, q) or not len(problem.triplet_weights):
             continue
         fixed -= triplet_scores[mode]
-        # the spin turns by -2 where the species leaves and by +2 where it arrives
-        sign = 2.0 if species == p else -2.0
-        field = sign * state.fields[mode]
-        excess = _differences(field[first] - state.triplet_excess[mode], field[second])
-        excess -= 4 * state.coupling[mode].reshape(size * size, -1).take(flat, axis=0)
-        scores += np.abs(excess, out=excess) @ problem.triplet_weights
+        # spins turn by -2 where the species leaves and +2 where it arrives; a quarter of all terms
+        field = state.fields[mode] * (0.5 if species == q else -0.5)
+        excess = state.coupling[mode].reshape(size * size, -1).take(flat, axis=0)
+        _add_differences(excess, field[first] + state.triplet_excess[mode] / 4, field[second])
+        scores += np.abs(excess, out=excess) @ (4 * problem.triplet_weights)
     scores += fixed
     return scores
 
 
-def _differences(first: FloatArray, second: FloatArray) -> FloatArray:
-    """second[j] - first[i] as (i * j, F)."""
-    differences: FloatArray = second[None, :, :] - first[:, None, :]
-    return differences.reshape(-1, first.shape[1])
+def _add_differences(values: FloatArray, first: FloatArray, second: FloatArray) -> None:
+    """Add second[j] - first[i] to `values` (i * j, F), in place."""
+    block = values.reshape(len(first), len(second), -1)
+    block += second
+    block -= first[:, None, :]
 
 
 def _exchange(problem: Problem, state: State, i: int, j: int) -> None:

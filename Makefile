@@ -1,0 +1,54 @@
+# `make demo` and `make test` do all the set-up that they need; nothing outside this folder is touched.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+# An AiiDA folder of its own, so that no existing profile is seen or changed.
+export AIIDA_PATH := $(CURDIR)/.hardcoat
+export TQDM_DISABLE := 1
+
+.PHONY: help demo test test-slow lint types docs wheel benchmarks clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16
+
+$(VENV)/run.stamp: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) torch==2.13.0 --constraint constraints.txt
+	$(PIP) --editable . --constraint constraints.txt
+	touch $@
+
+$(VENV)/dev.stamp: $(VENV)/run.stamp
+	$(PIP) --editable '.[dev]' --constraint constraints.txt
+	touch $@
+
+demo: $(VENV)/run.stamp  ## TiN, Ti0.5Al0.5N and AlN from nothing to a table, in minutes
+	$(BIN)/hardcoat setup
+	$(BIN)/hardcoat demo
+
+test: $(VENV)/dev.stamp  ## the quick tests, with coverage
+	$(BIN)/python -m pytest --cov --cov-report=term -m 'not slow'
+
+test-slow: $(VENV)/dev.stamp  ## the tests that compute for minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/dev.stamp  ## ruff
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/dev.stamp  ## mypy, strict on physics/
+	$(BIN)/mypy
+
+docs: $(VENV)/dev.stamp  ## the documentation, as HTML in docs/_build
+	$(BIN)/sphinx-build --fail-on-warning --keep-going -b html docs docs/_build
+
+wheel: $(VENV)/dev.stamp  ## the wheel, in dist/
+	$(BIN)/python -m build --wheel
+
+benchmarks: $(VENV)/dev.stamp  ## ratios against other programs (tens of minutes)
+	$(BIN)/python benchmarks/sqs.py
+	$(BIN)/python benchmarks/evaluations.py
+	$(BIN)/python benchmarks/overhead.py
+
+clean:  ## remove the environment, the demo's profile and everything built
+	rm -rf $(VENV) .hardcoat build dist docs/_build *.egg-info

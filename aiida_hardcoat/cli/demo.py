@@ -1,0 +1,90 @@
+"""``hardcoat demo``: the main job in small cells."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import Any
+
+import click
+
+from aiida_hardcoat.cli.errors import user_errors
+
+ALLOYS = ("TiN", "Ti0.5Al0.5N", "AlN")
+STRUCTURE_TYPE = "B1"
+PROTOCOL = "fast"
+
+STUDY = {
+    "TiN": (584.0, 136.0, 166.0, 285.0, 187.0, 460.0, 0.231),
+    "Al0.5Ti0.5N": (492.0, 155.0, 214.0, 268.0, 194.0, 469.0, 0.208),
+    "AlN": (432.0, 167.0, 307.0, 256.0, 219.0, 511.0, 0.167),
+}
+"""c11, c12, c44, B, G, E (GPa) and nu: Levämäki et al., npj Comput. Mater. 8, 17 (2022), Table 2 (CC BY 4.0)."""
+
+COLUMNS = ("c11", "c12", "c44", "bulk_modulus", "shear_modulus", "youngs_modulus", "poisson_ratio")
+
+
+@click.command("demo")
+@click.option("--engine", default="ase:7net-l3i5", show_default=True, metavar="ENGINE[:MODEL]")
+@user_errors()
+def cmd_demo(engine: str) -> None:
+    """TiN, Ti0.5Al0.5N and AlN in rocksalt, in small cells with the fast protocol."""
+    from aiida_hardcoat.cli import run
+    from aiida_hardcoat.cli.profile import require_disk_space, use_profile
+
+    use_profile()
+    code = run.engine_code(engine)
+    require_disk_space(*run.work_folders(code))
+    started = time.perf_counter()
+    entries = []
+    for number, composition in enumerate(ALLOYS, start=1):
+        click.echo(f"[{number}/{len(ALLOYS)}] {composition} in {STRUCTURE_TYPE}, protocol {PROTOCOL}, {engine}", err=True)
+        choices = {
+            "structure_type": STRUCTURE_TYPE,
+            "protocol": PROTOCOL,
+            "engine": engine,
+            "ions": "relaxed",
+            "threads": None,
+        }
+        entry = run.run_here(run.alloy_builder(code, composition, choices, {}), show=False)
+        if entry is None:
+            raise SystemExit(1)
+        entries.append(entry)
+    click.echo(table(entries))
+    click.echo(closing(entries, time.perf_counter() - started))
+
+
+def table(entries: list[Any]) -> str:
+    """The entries beside the study's values."""
+    from aiida_hardcoat.catalogue.mixing import mixing_energies
+
+    mixing = mixing_energies(entries)
+    head = f"{'':14s}{'C11':>8s}{'C12':>8s}{'C44':>8s}{'B':>8s}{'G':>8s}{'E':>8s}{'nu':>8s}{'E_mix':>9s}  level of theory"
+    lines = ["", head]
+    for entry in entries:
+        values = "".join(f"{getattr(entry, name):8.1f}" for name in COLUMNS[:-1])
+        level = f"{entry.level}, {entry.number_of_atoms} atoms"
+        lines.append(f"{entry.formula:14s}{values}{entry.poisson_ratio:8.3f}{1000 * mixing[entry.pk]:9.1f}  {level}")
+        *moduli, poisson = STUDY[entry.formula]
+        study = "".join(f"{value:8.1f}" for value in moduli)
+        lines.append(f"{'  the study':14s}{study}{poisson:8.3f}{'':9s}  VASP PBE, 96 atoms")
+    lines.append("GPa; E_mix in meV per formula unit. The study: doi 10.1038/s41524-022-00698-7, Table 2.")
+    lines.append("Small cells, one strain amplitude and a potential that is too soft in shear: a first look, no result.")
+    return "\n".join(lines)
+
+
+def closing(entries: list[Any], seconds: float) -> str:
+    """How to go on."""
+    alloy = entries[1]
+    path = os.environ.get("AIIDA_PATH")
+    activate = f"export AIIDA_PATH={path}" if path else None
+    lines = [
+        "",
+        f"{len(entries)} entries in {seconds:.0f} s. To go on" + (", first:" if activate else ":"),
+        *([f"  {activate}"] if activate else []),
+        "  hardcoat list                                  all entries",
+        f"  hardcoat show {alloy.pk:<32d} the card of {alloy.formula}",
+        f"  verdi node graph generate {alloy.pk:<20d} its provenance, as a PDF (needs Graphviz)",
+        "  hardcoat run Ti0.5Al0.5N -s B1                 the same alloy in 96 atoms, as the study models it",
+    ]
+    return "\n".join(lines)

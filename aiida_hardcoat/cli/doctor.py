@@ -1,0 +1,123 @@
+"""``hardcoat doctor``: what is there, what is missing, and how to mend it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import click
+
+from aiida_hardcoat.cli.errors import user_errors
+from aiida_hardcoat.errors import InputError
+
+PACKAGES = ("aiida-core", "aiida-vasp", "aiida-pseudo", "pymatgen", "numpy", "ase", "torch", "sevenn")
+OPTIONAL_PACKAGES = {"chgnet": "pip install 'aiida-hardcoat[chgnet]'"}
+
+Finding = dict[str, Any]
+
+
+@click.command("doctor")
+@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@user_errors()
+def cmd_doctor(output_format: str) -> None:
+    """Check packages, profile, computer, code, broker and disk; exit code 1 if something that is needed is missing."""
+    findings = [*check_packages(), *check_profile()]
+    if output_format == "json":
+        click.echo(json.dumps(findings, indent=2))
+    else:
+        for found in findings:
+            state = "ok" if found["ok"] else ("MISSING" if found["needed"] else "absent")
+            click.echo(f"{state:8s}{found['what']:16s}{found['detail']}")
+            if not found["ok"] and found["mend"]:
+                click.echo(f"{'':24s}-> {found['mend']}")
+    if any(found["needed"] and not found["ok"] for found in findings):
+        raise SystemExit(1)
+
+
+def finding(what: str, ok: bool, detail: str, mend: str = "", *, needed: bool = True) -> Finding:
+    return {"what": what, "ok": ok, "detail": detail, "mend": mend, "needed": needed}
+
+
+def version_of(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def check_packages() -> list[Finding]:
+    findings = [finding("python", sys.version_info >= (3, 11), sys.version.split()[0], "use Python 3.11 or newer")]
+    for package in PACKAGES:
+        version = version_of(package)
+        findings.append(finding(package, version is not None, version or "not installed", f"pip install {package}"))
+    for package, mend in OPTIONAL_PACKAGES.items():
+        version = version_of(package)
+        findings.append(finding(package, version is not None, version or "not installed", mend, needed=False))
+    return findings
+
+
+def check_profile() -> list[Finding]:
+    from aiida_hardcoat.cli.profile import use_profile
+
+    try:
+        profile = use_profile()
+    except InputError as error:
+        return [finding("profile", False, str(error), "hardcoat setup")]
+    return [
+        finding("profile", True, f"{profile.name} ({profile.storage_backend})"),
+        *check_code(),
+        check_daemon(profile),
+        check_catalogue(),
+        check_disk(),
+    ]
+
+
+def check_code() -> list[Finding]:
+    from aiida.common.exceptions import NotExistent
+    from aiida.orm import load_code, load_computer
+
+    findings = []
+    try:
+        computer = load_computer("localhost")
+        detail = f"{computer.label} ({computer.transport_type}, {computer.scheduler_type})"
+        findings.append(finding("computer", computer.is_configured, detail, "hardcoat setup"))
+    except NotExistent:
+        findings.append(finding("computer", False, "no computer localhost", "hardcoat setup"))
+    try:
+        code = load_code("hardcoat-ase")
+        path = str(code.filepath_executable)
+        there = code.computer.transport_type != "core.local" or Path(path).is_file()
+        findings.append(finding("code", there, f"{code.full_label} ({path})", "the Python is gone: hardcoat setup"))
+    except NotExistent:
+        findings.append(finding("code", False, "no code hardcoat-ase", "hardcoat setup"))
+    return findings
+
+
+def check_daemon(profile: Any) -> Finding:
+    if profile.process_control_backend is None:
+        return finding("daemon", False, "the profile has no broker: runs wait in the terminal", needed=False)
+    from aiida.engine.daemon.client import get_daemon_client
+
+    running = get_daemon_client().is_daemon_running
+    detail = "running" if running else "stopped: only --submit needs it"
+    return finding("daemon", running, detail, "verdi daemon start", needed=False)
+
+
+def check_catalogue() -> Finding:
+    from aiida_hardcoat.data.catalogue import catalogue
+
+    return finding("catalogue", True, f"{catalogue().count()} entries")
+
+
+def check_disk() -> Finding:
+    from aiida.manage import get_config
+
+    from aiida_hardcoat.cli.profile import NEEDED_MEGABYTES
+
+    folder = Path(get_config().dirpath)
+    free = shutil.disk_usage(folder).free // 2**20
+    return finding("disk", free >= NEEDED_MEGABYTES, f"{free} MB free at {folder}", f"free {NEEDED_MEGABYTES} MB")

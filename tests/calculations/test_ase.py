@@ -1,0 +1,363 @@
+"""The CalcJob of the engine `ase` and its parser, on what jobs leave behind."""
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.common.folders import SandboxFolder
+from aiida.common.links import LinkType
+from aiida.engine.utils import instantiate_process
+from aiida.manage import get_manager
+from aiida.plugins import CalculationFactory, ParserFactory
+from conftest import rattled_alloy
+
+from aiida_hardcoat.calculations.ase import DRIVER, INPUT, OUTPUT, PREVIOUS, RECORDS, records_of
+from aiida_hardcoat.engines import ase_driver as driver
+from aiida_hardcoat.parsers.ase import make_trajectory, read_records
+
+SETTINGS = {
+    "task": "relax_ions",
+    "model": "calculators:PairPotential",
+    "model_options": {},
+    "optimiser": "BFGS",
+    "force_thresholds": [0.01],
+    "stress_threshold": 0.1,
+    "max_steps": 100,
+}
+STRAINS = [[0.01, 0, 0, 0, 0, 0], [-0.01, 0, 0, 0, 0, 0], [0, 0, 0, 0.02, 0, 0]]
+
+AseCalculation = CalculationFactory("hardcoat.ase")
+AseParser = ParserFactory("hardcoat.ase")
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory):
+    """What a finished job left: its output and its records, as lines."""
+    folder = tmp_path_factory.mktemp("job")
+    atoms = rattled_alloy()
+    contents = {
+        "symbols": list(atoms.symbols),
+        "cell": atoms.cell.array.tolist(),
+        "positions": atoms.positions.tolist(),
+        "strains": STRAINS,
+        "settings": SETTINGS,
+    }
+    (folder / INPUT).write_text(json.dumps(contents))
+    output = []
+    driver.run(folder, output.append)
+    return [*output, driver.COMPLETION_MARK], (folder / RECORDS).read_text().splitlines()
+
+
+@pytest.fixture
+def parse(computer, code, tmp_path):
+    """Fabricate a job from its output and records and parse it: outputs and exit status."""
+
+    def fabricate(output, records, errors="", scheduler="", status=None, strains=STRAINS):
+        node = orm.CalcJobNode(computer=computer, process_type="aiida.calculations:hardcoat.ase")
+        node.set_option("resources", {"num_machines": 1, "num_mpiprocs_per_machine": 1})
+        node.set_option("output_filename", OUTPUT)
+        node.set_option("scheduler_stderr", "_scheduler-stderr.txt")
+        if status is not None:
+            node.set_exit_status(status)
+            node.set_exit_message("said the scheduler")
+        inputs = {"structure": orm.StructureData(ase=rattled_alloy()), "settings": orm.Dict(SETTINGS)}
+        if strains is not None:
+            inputs["strains"] = orm.List(strains)
+        for label, data in inputs.items():
+            node.base.links.add_incoming(data.store(), LinkType.INPUT_CALC, label)
+        node.store()
+        retrieved = orm.FolderData()
+        files = {"errors.log": errors, "_scheduler-stderr.txt": scheduler, OUTPUT: output}
+        for name, content in files.items():
+            if content is not None:
+                content = content if isinstance(content, bytes) else content.encode()
+                retrieved.base.repository.put_object_from_bytes(content, name)
+        retrieved.base.links.add_incoming(node, LinkType.CREATE, "retrieved")
+        retrieved.store()
+        if records is not None:
+            content = records if isinstance(records, bytes) else records.encode()
+            (tmp_path / RECORDS).write_bytes(content)
+        return AseParser.parse_from_node(node, store_provenance=False, retrieved_temporary_folder=str(tmp_path))
+
+    return fabricate
+
+
+def text(lines):
+    return "".join(f"{line}\n" for line in lines)
+
+
+def changed(line, **values):
+    return json.dumps({**json.loads(line), **values})
+
+
+def code_of(label):
+    return getattr(AseCalculation.exit_codes, label).status
+
+
+# --- what is sent -----------------------------------------------------------------------------------------------
+
+
+def inputs_of(code, **more):
+    return {
+        "code": code,
+        "structure": orm.StructureData(ase=rattled_alloy()),
+        "strains": orm.List(STRAINS),
+        "settings": orm.Dict(SETTINGS),
+        "metadata": {"options": {"resources": {"num_machines": 1, "num_mpiprocs_per_machine": 1}}},
+        **more,
+    }
+
+
+def prepared(inputs):
+    folder = SandboxFolder()
+    process = instantiate_process(get_manager().get_runner(), AseCalculation, **inputs)
+    return folder, process.prepare_for_submission(folder)
+
+
+def test_submitted_folder_holds_all_that_the_driver_reads(code, tmp_path):
+    folder, info = prepared(inputs_of(code))
+    assert sorted(folder.get_content_list()) == sorted([DRIVER, INPUT])
+    assert info.codes_info[0].cmdline_params == [DRIVER]
+    assert RECORDS in info.retrieve_temporary_list
+    for name in (DRIVER, INPUT):
+        (tmp_path / name).write_text(Path(folder.get_abs_path(name)).read_text())
+    driver.run(tmp_path, lambda line: None)
+    records = [json.loads(line) for line in (tmp_path / RECORDS).read_text().splitlines()][1:]
+    assert [record["status"] for record in records] == ["ok"] * len(STRAINS)
+
+
+def test_previous_trajectory_becomes_the_records_that_it_was_made_of(code, job, parse):
+    results, _ = parse(text(job[0]), text(job[1]))
+    trajectory = results["trajectory"].store()
+    folder, _ = prepared(inputs_of(code, previous=trajectory))
+    sent = driver.load_records(Path(folder.get_abs_path(PREVIOUS)))
+    original = {record["index"]: record for record in map(json.loads, job[1][1:])}
+    assert sent == original
+
+
+def test_trajectory_and_records_are_inverse(job):
+    _, records, intact = read_from(job[1])
+    records[0]["status"], records[0]["force_threshold"] = "not_converged", None
+    assert intact
+    trajectory = make_trajectory(list(rattled_alloy().symbols), records)
+    assert records_of(trajectory) == records
+
+
+def read_from(lines):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / RECORDS
+        path.write_text(text(lines))
+        return read_records(path, len(rattled_alloy()), len(STRAINS))
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"task": "melt"}, "relax"),
+        ({"model": "7net"}, "7net-0"),
+        ({"optimiser": "LBFGS"}, "BFGS"),
+        ({"force_thresholds": []}, "force_thresholds"),
+        ({"force_thresholds": [0.05, 0.01]}, "rise"),
+        ({"force_thresholds": [-0.01, 0.05]}, "positive"),
+        ({"force_thresholds": 0.01}, "force_thresholds"),
+        ({"force_thresholds": ["tight"]}, "force_thresholds"),
+        ({"stress_threshold": 0.0}, "stress_threshold"),
+        ({"stress_threshold": "0.1"}, "stress_threshold"),
+        ({"stress_threshold": float("inf")}, "stress_threshold"),
+        ({"max_steps": 0}, "max_steps"),
+        ({"max_steps": "many"}, "max_steps"),
+        ({"max_steps": 2.5}, "max_steps"),
+        ({"model_options": "fast"}, "model_options"),
+        ({"max_stpes": 3}, "max_steps"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_anything_is_stored(change, word):
+    from aiida_hardcoat.engines.settings import validate_ase_settings
+    from aiida_hardcoat.errors import InputError
+
+    with pytest.raises(InputError, match=word) as raised:
+        validate_ase_settings({**SETTINGS, **change})
+    assert "\n" not in str(raised.value)
+    if not any(isinstance(value, float) and not np.isfinite(value) for value in change.values()):
+        builder = AseCalculation.get_builder()
+        with pytest.raises(ValueError, match=word):
+            builder.settings = orm.Dict({**SETTINGS, **change})
+
+
+@pytest.mark.parametrize("strains", [[], [[0.01] * 5], [[0.01] * 6, "xx"], [["a"] * 6], [[None] * 6], [0.01]])
+def test_strains_that_are_no_rows_of_six_numbers_are_refused(strains):
+    builder = AseCalculation.get_builder()
+    with pytest.raises(ValueError, match="six"):
+        builder.strains = orm.List(strains)
+
+
+# --- what comes back --------------------------------------------------------------------------------------------
+
+
+def test_a_complete_job_gives_one_trajectory_in_the_order_of_the_strains(job, parse):
+    results, node = parse(text(job[0]), text(job[1]))
+    assert node.is_finished_ok
+    trajectory, summary = results["trajectory"], results["summary"]
+    assert list(trajectory.get_stepids()) == [0, 1, 2]
+    assert trajectory.symbols == list(rattled_alloy().symbols)
+    np.testing.assert_array_equal(trajectory.get_array("strains"), STRAINS)
+    for index, record in {record["index"]: record for record in map(json.loads, job[1][1:])}.items():
+        np.testing.assert_array_equal(trajectory.get_array("stresses")[index], record["stress"])
+        np.testing.assert_array_equal(trajectory.get_positions()[index], record["positions"])
+        assert trajectory.get_array("energies")[index] == record["energy"]
+    assert summary["asked"] == summary["finished"] == 3
+    assert summary["level_of_theory"]["model"] == SETTINGS["model"]
+    assert "structure" not in results
+
+
+def test_a_relaxed_structure_keeps_its_kinds(job, parse):
+    level, record = job[1][0], json.loads(job[1][1])
+    results, node = parse(text(job[0]), text([level, json.dumps({**record, "index": 0})]), strains=None)
+    assert node.is_finished_ok
+    relaxed = results["structure"]
+    assert relaxed.get_ase().get_chemical_symbols() == list(rattled_alloy().symbols)
+    np.testing.assert_allclose(relaxed.cell, record["cell"])
+    np.testing.assert_allclose([site.position for site in relaxed.sites], record["positions"])
+
+
+FAILURES = {
+    "out_of_memory": "ERROR_OUT_OF_MEMORY",
+    "missing_package": "ERROR_PACKAGE_MISSING",
+    "calculator_failed": "ERROR_CALCULATOR_FAILED",
+    "disk_full": "ERROR_DISK_FULL",
+    "something_new": "ERROR_CALCULATOR_FAILED",
+}
+
+
+@pytest.mark.parametrize(("kind", "label"), FAILURES.items())
+def test_a_failure_that_the_driver_reports_keeps_what_was_finished(job, parse, kind, label):
+    output = [job[0][0], job[0][1], f"{driver.FAILURE_MARK} {kind}: ValueError: what went: wrong"]
+    results, node = parse(text(output), text(job[1][:2]))
+    assert node.exit_status == code_of(label)
+    assert results["summary"]["finished"] == 1
+    assert list(results["trajectory"].get_stepids()) == [json.loads(job[1][1])["index"]]
+
+
+@pytest.mark.parametrize(
+    ("errors", "scheduler", "label"),
+    [
+        ("Traceback\nMemoryError", "", "ERROR_OUT_OF_MEMORY"),
+        ("", "slurmstepd: error: Detected 1 oom-kill event(s) in step 5.batch cgroup.", "ERROR_OUT_OF_MEMORY"),
+        ("", "_aiidasubmit.sh: line 6: 1201 Killed 'python' 'ase_driver.py'", "ERROR_OUTPUT_CUT"),
+        ("OSError: [Errno 28] No space left on device", "", "ERROR_DISK_FULL"),
+        ("", "", "ERROR_OUTPUT_CUT"),
+    ],
+)
+def test_a_job_that_stops_without_a_word(job, parse, errors, scheduler, label):
+    results, node = parse(text(job[0][:2]), text(job[1][:2]), errors, scheduler)
+    assert node.exit_status == code_of(label)
+    assert results["summary"]["finished"] == 1
+
+
+def test_a_verdict_of_the_scheduler_is_kept(job, parse):
+    walltime = AseCalculation.exit_codes.ERROR_SCHEDULER_OUT_OF_WALLTIME
+    results, node = parse(text(job[0][:2]), text(job[1][:2]), status=walltime.status)
+    assert node.exit_status == walltime.status
+    assert results["summary"]["finished"] == 1
+
+
+@pytest.mark.parametrize(
+    ("errors", "scheduler", "label"),
+    [
+        (None, "", "ERROR_OUTPUT_MISSING"),
+        ("ModuleNotFoundError: No module named 'numpy'", "", "ERROR_PACKAGE_MISSING"),
+        ("_aiidasubmit.sh: line 6: /opt/python: No such file or directory", "", "ERROR_PACKAGE_MISSING"),
+        ("", "bash: python: command not found", "ERROR_PACKAGE_MISSING"),
+        ("", "oom-kill event in step 5", "ERROR_OUT_OF_MEMORY"),
+    ],
+)
+def test_a_job_that_left_nothing(parse, errors, scheduler, label):
+    results, node = parse(None, None, errors, scheduler)
+    assert node.exit_status == code_of(label)
+    assert not {"trajectory", "summary"} & set(results)
+
+
+def cut_line(lines):
+    return text(lines[:-1]) + lines[-1][: len(lines[-1]) // 2]
+
+
+GARBLED = {
+    "half a line at the end": cut_line,
+    "half a line in the middle": lambda lines: text([*lines[:2], lines[2][:50], lines[3]]),
+    "a number for a record": lambda lines: text([*lines[:3], "17"]),
+    "a list for a record": lambda lines: text([*lines[:3], "[1, 2]"]),
+    "a record without status": lambda lines: text([*lines[:3], '{"index": 2}']),
+    "a record without forces": lambda lines: text([*lines[:3], '{"index": 2, "status": "ok", "energy": -1.0}']),
+    "text for numbers": lambda lines: text([*lines[:3], changed(lines[3], forces="none")]),
+    "ragged forces": lambda lines: text([*lines[:3], changed(lines[3], forces=[[0.0, 0.0, 0.0]])]),
+    "an index out of range": lambda lines: text([*lines[:3], changed(lines[3], index=7)]),
+    "an index twice": lambda lines: text([*lines, lines[3]]),
+    "one record too few": lambda lines: text(lines[:3]),
+    "bytes that are no text": lambda lines: text(lines[:3]).encode() + b"\xff\xfe\x00\x80",
+    "zeros of a lost block": lambda lines: text(lines[:3]).encode() + b"\x00" * 512,
+}
+
+
+@pytest.mark.parametrize("garble", GARBLED.values(), ids=GARBLED.keys())
+def test_garbled_records_are_an_error_and_the_sound_ones_are_kept(job, parse, garble):
+    results, node = parse(text(job[0]), garble(job[1]))
+    assert node.exit_status == code_of("ERROR_OUTPUT_INVALID")
+    assert results["summary"]["finished"] >= 1
+    np.testing.assert_array_equal(
+        results["trajectory"].get_array("stresses")[0], json.loads(job[1][1])["stress"]
+    )
+
+
+def test_output_that_is_no_text(job, parse):
+    results, node = parse(text(job[0][:2]).encode() + b"\xff\xfe\x80", text(job[1][:2]))
+    assert node.exit_status == code_of("ERROR_OUTPUT_CUT")
+    assert results["summary"]["finished"] == 1
+
+
+def test_empty_records(job, parse):
+    results, node = parse(text(job[0]), "")
+    assert node.exit_status == code_of("ERROR_OUTPUT_INVALID")
+    assert "trajectory" not in results
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
+@pytest.mark.parametrize("key", ["energy", "stress"])
+def test_numbers_that_are_not_finite_are_never_stored(job, parse, key, number):
+    value = number if key == "energy" else (np.array(json.loads(job[1][2])["stress"]) * number).tolist()
+    records = [*job[1][:2], changed(job[1][2], **{key: value}), job[1][3]]
+    results, node = parse(text(job[0]), text(records))
+    assert node.exit_status == code_of("ERROR_OUTPUT_NOT_FINITE")
+    assert results["summary"]["finished"] == 2
+    assert len(results["trajectory"].get_stepids()) == 2
+
+
+@pytest.mark.parametrize(
+    ("statuses", "label"),
+    [
+        (("ok", "not_converged", "ok"), "ERROR_NOT_CONVERGED"),
+        (("not_converged", "exploded", "ok"), "ERROR_GEOMETRY_EXPLODED"),
+        (("exploded", "not_finite", "not_converged"), "ERROR_OUTPUT_NOT_FINITE"),
+    ],
+)
+def test_the_worst_structure_decides(job, parse, statuses, label):
+    records = [job[1][0]]
+    for line, status in zip(job[1][1:], statuses, strict=True):
+        record = json.loads(line)
+        if status in ("exploded", "not_finite"):
+            record = {key: record[key] for key in ("index", "evaluations", "seconds", "force_threshold")}
+        records.append(json.dumps({**record, "status": status}))
+    results, node = parse(text(job[0]), text(records))
+    assert node.exit_status == code_of(label)
+    assert results["summary"]["finished"] == statuses.count("ok")
+    assert sorted(results["summary"]["statuses"].values()) == sorted(statuses)
+
+
+def test_every_exit_code_has_a_remedy_and_none_is_cached():
+    own = {label: code for label, code in AseCalculation.exit_codes.items() if code.status in range(302, 500)}
+    assert len(own) >= 10
+    for label, exit_code in own.items():
+        assert exit_code.invalidates_cache, label
+        assert exit_code.message.endswith("."), label
