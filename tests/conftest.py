@@ -86,3 +86,43 @@ def rattled_alloy() -> Atoms:
     atoms.set_cell(atoms.cell.array @ (np.eye(3) + 0.01 * np.arange(9).reshape(3, 3) / 9), scale_atoms=True)
     atoms.rattle(0.05, seed=3)
     return atoms
+
+
+ALLOY = {"sqs": {"atoms": 8}, "relaxation": QUICK_RELAXATION, "strains": QUICK_STRAINS}
+
+
+@pytest.fixture(scope="session")
+def alloy_builder(code):
+    """A function that makes the builder of a quick alloy: one strain amplitude, the pair potential."""
+    from aiida_hardcoat.workflows.alloy import AlloyWorkChain
+
+    def build(composition="Ti0.5Al0.5N", structure_type="B1", engine=PAIR, ions="relaxed", overrides=None):
+        overrides = ALLOY if overrides is None else overrides
+        return AlloyWorkChain.get_builder_from_protocol(
+            code, composition, structure_type, "fast", overrides, engine=engine, ions=ions
+        )
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def alloy(alloy_builder):
+    """A finished run of Ti0.5Al0.5N in B1, eight atoms."""
+    from aiida_hardcoat.workflows.launch import run
+
+    lines = []
+    node = run(alloy_builder(), lines.append)
+    assert node.is_finished_ok, node.exit_message
+    node.progress = lines
+    return node
+
+
+@pytest.fixture(scope="session", params=["relaxed", "clamped"])
+def wurtzite(request, alloy_builder):
+    """Finished runs of AlN in B4, 16 atoms, with relaxed and with clamped ions."""
+    from aiida_hardcoat.workflows.launch import run
+
+    overrides = {**ALLOY, "sqs": {"atoms": 16}}
+    node = run(alloy_builder("AlN", "B4", ions=request.param, overrides=overrides), lambda line: None)
+    assert node.is_finished_ok, node.exit_message
+    return node

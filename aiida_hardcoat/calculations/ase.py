@@ -80,7 +80,7 @@ class AseCalculation(CalcJob):
         spec.output("structure", valid_type=orm.StructureData, required=False, help="The relaxed structure, if one.")
         spec.default_output_node = "summary"
 
-        options = spec.inputs["metadata"]["options"]
+        options: Any = spec.inputs["metadata"]["options"]  # type: ignore[index]
         options["parser_name"].default = "hardcoat.ase"
         options["withmpi"].default = False
         options["input_filename"].default = INPUT
@@ -88,11 +88,11 @@ class AseCalculation(CalcJob):
 
         for status, label, message in (
             (302, "ERROR_OUTPUT_MISSING", "The job left no output: look at its standard error with `verdi calcjob`."),
-            (303, "ERROR_OUTPUT_CUT", "The output ends before its completion mark: the job was killed or timed out."),
+            (303, "ERROR_OUTPUT_CUT", "The output lacks its completion mark: the job was killed or timed out."),
             (304, "ERROR_OUTPUT_INVALID", "The output cannot be read: it was garbled on the way or while written."),
             (305, "ERROR_OUTPUT_NOT_FINITE", "Not a number in energy, forces or stress: check structure and model."),
             (310, "ERROR_OUT_OF_MEMORY", "Out of memory: use fewer atoms, a smaller model or a larger machine."),
-            (311, "ERROR_PACKAGE_MISSING", "The calculator's package is missing where the code runs: install it there."),
+            (311, "ERROR_PACKAGE_MISSING", "The calculator's package is missing where the code runs: install it."),
             (312, "ERROR_CALCULATOR_FAILED", "The calculator failed; its message is in the report."),
             (313, "ERROR_DISK_FULL", "No space left where the job runs: free some and run the same command again."),
             (400, "ERROR_NOT_CONVERGED", "Not converged to the loosest force threshold within the allowed steps."),
@@ -134,7 +134,7 @@ class AseCalculation(CalcJob):
 
 def records_of(trajectory: orm.TrajectoryData) -> list[dict[str, Any]]:
     """The driver's records that a trajectory of this CalcJob was made of."""
-    positions, cells = trajectory.get_positions(), trajectory.get_cells()
+    positions, cells = trajectory.get_array("positions"), trajectory.get_array("cells")
     thresholds = trajectory.get_array("force_thresholds")
     converged = trajectory.get_array("converged")
     return [

@@ -51,8 +51,8 @@ def tensor_lines(entry: ElasticData) -> list[str]:
     lines.append("  as fitted:")
     lines.extend("  " + "".join(f"{value:9.2f}" for value in row) for row in entry.tensor_fitted)
     lines.append(
-        f"  projected away {100 * entry.projected_away:.2f} %; R2 {entry.r_squared:.6f}; residual {entry.residual:.3f} GPa"
-        f" (largest {entry.largest_residual:.3f}); {entry.number_of_strains} strains"
+        f"  projected away {100 * entry.projected_away:.2f} %; R2 {entry.r_squared:.6f}; residual "
+        f"{entry.residual:.3f} GPa (largest {entry.largest_residual:.3f}); {entry.number_of_strains} strains"
     )
     return lines
 
@@ -68,7 +68,9 @@ def moduli_lines(entry: ElasticData) -> list[str]:
     for title, name, unit in rows:
         value, error = getattr(entry, name), getattr(entry, f"{name}_error")
         digits = 3 if name == "poisson_ratio" else 2
-        text = "not defined" if value is None else f"{value:9.{digits}f} +- {0.0 if error is None else error:.{digits}f} {unit}"
+        text = "not defined"
+        if value is not None:
+            text = f"{value:9.{digits}f} +- {0.0 if error is None else error:.{digits}f} {unit}".rstrip()
         bounds = ""
         if value is not None and name in ("bulk_modulus", "shear_modulus"):
             bounds = f"  (Voigt {getattr(entry, name + '_voigt'):.2f}, Reuss {getattr(entry, name + '_reuss'):.2f})"
@@ -117,8 +119,8 @@ def state_lines(entry: ElasticData) -> list[str]:
     return lines
 
 
-def quality_lines(entry: ElasticData, sqs: Dict | None) -> list[str]:
-    if sqs is None:
+def quality_lines(entry: ElasticData, sqs: Node | None) -> list[str]:
+    if not isinstance(sqs, Dict):
         return []
     report = sqs.get_dict()
     lines = [f"{'Cell':18s}{entry.number_of_atoms} atoms, {report['shape']} {report['matrix']}"]

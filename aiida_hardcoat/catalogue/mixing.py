@@ -20,7 +20,9 @@ def mixing_energies(entries: Iterable[Any]) -> dict[int, float]:
     """
     values = [as_row(entry) for entry in entries]
     ends = {(*key(row), next(iter(row["fractions"]))): row["energy_per_formula"] for row in values if is_end(row)}
-    return {row["pk"]: mixing_energy(row["energy_per_formula"], row["fractions"], end_members(row, ends)) for row in values}
+    return {
+        row["pk"]: mixing_energy(row["energy_per_formula"], row["fractions"], end_members(row, ends)) for row in values
+    }
 
 
 def end_members(row: dict[str, Any], ends: dict[tuple[str, ...], float]) -> dict[str, float]:

@@ -38,7 +38,8 @@ def cmd_demo(engine: str) -> None:
     started = time.perf_counter()
     entries = []
     for number, composition in enumerate(ALLOYS, start=1):
-        click.echo(f"[{number}/{len(ALLOYS)}] {composition} in {STRUCTURE_TYPE}, protocol {PROTOCOL}, {engine}", err=True)
+        head = f"[{number}/{len(ALLOYS)}] {composition} in {STRUCTURE_TYPE}, protocol {PROTOCOL}, {engine}"
+        click.echo(head, err=True)
         choices = {
             "structure_type": STRUCTURE_TYPE,
             "protocol": PROTOCOL,
@@ -59,17 +60,18 @@ def table(entries: list[Any]) -> str:
     from aiida_hardcoat.catalogue.mixing import mixing_energies
 
     mixing = mixing_energies(entries)
-    head = f"{'':14s}{'C11':>8s}{'C12':>8s}{'C44':>8s}{'B':>8s}{'G':>8s}{'E':>8s}{'nu':>8s}{'E_mix':>9s}  level of theory"
-    lines = ["", head]
+    titles = "".join(f"{title:>8s}" for title in ("C11", "C12", "C44", "B", "G", "E", "nu"))
+    lines = ["", f"{'':14s}{titles}{'E_mix':>9s}  level of theory"]
     for entry in entries:
         values = "".join(f"{getattr(entry, name):8.1f}" for name in COLUMNS[:-1])
         level = f"{entry.level}, {entry.number_of_atoms} atoms"
-        lines.append(f"{entry.formula:14s}{values}{entry.poisson_ratio:8.3f}{1000 * mixing[entry.pk]:9.1f}  {level}")
+        energy = f"{1000 * mixing[entry.pk]:9.1f}"
+        lines.append(f"{entry.formula:14s}{values}{entry.poisson_ratio:8.3f}{energy}  {level}")
         *moduli, poisson = STUDY[entry.formula]
         study = "".join(f"{value:8.1f}" for value in moduli)
         lines.append(f"{'  the study':14s}{study}{poisson:8.3f}{'':9s}  VASP PBE, 96 atoms")
     lines.append("GPa; E_mix in meV per formula unit. The study: doi 10.1038/s41524-022-00698-7, Table 2.")
-    lines.append("Small cells, one strain amplitude and a potential that is too soft in shear: a first look, no result.")
+    lines.append("Small cells, one strain amplitude and a potential too soft in shear: a first look, no result.")
     return "\n".join(lines)
 
 

@@ -90,7 +90,8 @@ def check_code() -> list[Finding]:
     try:
         code = load_code("hardcoat-ase")
         path = str(code.filepath_executable)
-        there = code.computer.transport_type != "core.local" or Path(path).is_file()
+        remote = code.computer is not None and code.computer.transport_type != "core.local"
+        there = remote or Path(path).is_file()
         findings.append(finding("code", there, f"{code.full_label} ({path})", "the Python is gone: hardcoat setup"))
     except NotExistent:
         findings.append(finding("code", False, "no code hardcoat-ase", "hardcoat setup"))

@@ -14,7 +14,8 @@ from aiida_hardcoat.errors import InputError
 
 if TYPE_CHECKING:
     from aiida.engine import ProcessBuilder
-    from aiida.orm import WorkChainNode
+    from aiida.manage.configuration import Profile
+    from aiida.orm import ProcessNode
 
     from aiida_hardcoat.data.elastic import ElasticData
 
@@ -33,7 +34,7 @@ SMALL_CELL = 32
 @click.option("--ions", default="relaxed", show_default=True, metavar="relaxed|clamped", help="Ions under strain.")
 @click.option("--protocol", metavar="NAME", help="fast, balanced (default) or stringent.")
 @click.option("--seed", type=int, help="Seed of the SQS search.")
-@click.option("--sqs-count", type=int, default=1, show_default=True, help="Number of SQS, with seeds one after another.")
+@click.option("--sqs-count", type=int, default=1, show_default=True, help="Number of SQS, their seeds in a row.")
 @click.option("--force-threshold", type=float, help="Tightest force threshold, eV/Angstrom; looser fallbacks are kept.")
 @click.option("-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. strains.max_steps=200.")
 @click.option("--threads", type=int, help="Threads of a job; by default 1 in small cells, else all cores up to 4.")
@@ -55,7 +56,7 @@ def cmd_run(composition: str, **choices: Any) -> None:
 
     from aiida_hardcoat.cli.profile import require_disk_space, use_profile
 
-    use_profile()
+    profile = use_profile()
     code = engine_code(choices["engine"])
     require_disk_space(*work_folders(code))
     builders = []
@@ -64,7 +65,7 @@ def cmd_run(composition: str, **choices: Any) -> None:
         builders.append(alloy_builder(code, composition, choices, settings))
     if choices["submit"]:
         for builder in builders:
-            submit(builder)
+            submit(builder, profile)
         return
     entries = [entry for builder in builders if (entry := run_here(builder)) is not None]
     if len(entries) > 1:
@@ -176,16 +177,15 @@ def thread_environment(asked: int | None, atoms: int) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(number), "OMP_WAIT_POLICY": "PASSIVE"}
 
 
-def submit(builder: ProcessBuilder) -> None:
+def submit(builder: ProcessBuilder, profile: Profile) -> None:
     """Hand a run to the daemon.
 
     :raises InputError: when the profile has no broker or its daemon does not run.
     """
     from aiida.engine import submit as submit_to_daemon
     from aiida.engine.daemon.client import get_daemon_client
-    from aiida.manage import get_manager
 
-    if get_manager().get_profile().process_control_backend is None:
+    if profile.process_control_backend is None:
         raise InputError("this profile has no broker, so it has no daemon: leave out --submit")
     if not get_daemon_client().is_daemon_running:
         raise InputError("the daemon does not run: start it with `verdi daemon start`")
@@ -208,7 +208,7 @@ def run_here(builder: ProcessBuilder, *, show: bool = True) -> ElasticData | Non
     return None
 
 
-def failure(node: WorkChainNode) -> str:
+def failure(node: ProcessNode) -> str:
     """One line on what went wrong and how to go on."""
     if node.is_killed:
         return f"run {node.pk} was interrupted: the same command goes on from what is finished"
@@ -227,11 +227,13 @@ def show_plan(composition: str, choices: dict[str, Any], overrides: dict[str, An
     from aiida_hardcoat.workflows.protocols import load_protocol
 
     settings = load_protocol(choices["protocol"], overrides)
-    module, model = load_engine(choices["engine"] or DEFAULT)
+    engine = choices["engine"] or DEFAULT
+    _, model = load_engine(engine)
     sqs = find_structure({"composition": composition, "structure_type": choices["structure_type"], **settings["sqs"]})
     strains = strain_set(settings["strains"]["normal"], settings["strains"]["shear"])
-    click.echo(f"structure   {sqs.atoms.get_chemical_formula()}, {len(sqs.atoms)} atoms, {settings['sqs']['shape']} cell")
+    formula, shape = sqs.atoms.get_chemical_formula(), settings["sqs"]["shape"]
+    click.echo(f"structure   {formula}, {len(sqs.atoms)} atoms, {shape} cell")
     click.echo(f"quality     objective {sqs.report['objective']:.4f}, seed {settings['sqs']['seed']}")
-    click.echo(f"engine      {module.__name__.rsplit('.', 1)[-1]}:{model}")
+    click.echo(f"engine      {engine.partition(':')[0]}:{model}")
     click.echo(f"relaxation  {settings['relaxation']}")
     click.echo(f"strains     {len(strains)} cells, ions {choices['ions']}: {settings['strains']}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -12,7 +12,7 @@ from aiida_hardcoat.cli.errors import user_errors
 
 if TYPE_CHECKING:
     from aiida.manage.configuration import Profile
-    from aiida.orm import Computer
+    from aiida.orm import Computer, InstalledCode
 
 EMBEDDED = "hardcoat"
 COMPUTER = "localhost"
@@ -112,18 +112,19 @@ def ensure_computer(profile: Profile) -> Computer:
         ).store()
         computer.set_minimum_job_poll_interval(1)
         computer.set_default_mpiprocs_per_machine(1)
-    if not computer.is_user_configured(User.collection.get_default()):
+    user = User.collection.get_default()
+    if user is None or not computer.is_user_configured(user):
         computer.configure(safe_interval=0)
     return computer
 
 
-def ensure_code(label: str, computer: Computer):  # type: ignore[no-untyped-def]
+def ensure_code(label: str, computer: Computer) -> InstalledCode:
     """The code that runs this Python; one that pointed to another Python gives way under a new label."""
     from aiida.common.exceptions import NotExistent
     from aiida.orm import InstalledCode, load_code
 
     try:
-        code = load_code(f"{label}@{computer.label}")
+        code: InstalledCode | None = cast(InstalledCode, load_code(f"{label}@{computer.label}"))
     except NotExistent:
         code = None
     if code is not None and str(code.filepath_executable) != sys.executable:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 from aiida.orm import Group, Node, QueryBuilder
 
 from aiida_hardcoat.data.elastic import ElasticData
@@ -14,12 +17,12 @@ class CatalogueGroup(Group):
 
     allowed_types: tuple[type[Node], ...] = (ElasticData,)
 
-    def add_nodes(self, nodes: Node | list[Node]) -> None:
+    def add_nodes(self, nodes: Node | Sequence[Node]) -> None:
         """Add entries.
 
         :raises TypeError: for a node that is no entry.
         """
-        for node in nodes if isinstance(nodes, (list, tuple)) else [nodes]:
+        for node in [nodes] if isinstance(nodes, Node) else nodes:
             if not isinstance(node, self.allowed_types):
                 raise TypeError(f"{node} is no entry of the catalogue")
         super().add_nodes(nodes)
@@ -28,7 +31,7 @@ class CatalogueGroup(Group):
 def catalogue(label: str = DEFAULT_LABEL) -> CatalogueGroup:
     """The group of that label, made at its first use."""
     group, _ = CatalogueGroup.collection.get_or_create(label=label)
-    return group
+    return cast(CatalogueGroup, group)
 
 
 def holds_equal(group: CatalogueGroup, entry: ElasticData) -> bool:

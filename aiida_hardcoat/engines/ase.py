@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from aiida_hardcoat.engines.settings import validate_ase_settings, validate_model
 
@@ -59,15 +59,16 @@ def get_builder(
     :raises InputError: for settings that are unknown or out of range.
     """
     from aiida import orm
-    from aiida.plugins import WorkflowFactory
+
+    from aiida_hardcoat.workflows.ase import AseWorkChain
 
     complete = complete_settings(task, model, settings)
     validate_ase_settings(complete)
-    builder = WorkflowFactory("hardcoat.ase").get_builder()
+    builder: Any = AseWorkChain.get_builder()  # its namespaces are made at run time
     builder.ase.code = code
     builder.ase.structure = structure
     if strains is not None:
         builder.ase.strains = strains
     builder.ase.settings = orm.Dict(complete)
     builder.ase.metadata.options = {"resources": RESOURCES, **options}
-    return builder
+    return cast("ProcessBuilder", builder)

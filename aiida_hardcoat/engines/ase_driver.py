@@ -27,12 +27,15 @@ GPA = 160.21766208  # GPa in 1 eV/Angstrom^3
 COMPLETION_MARK = "HARDCOAT-ASE COMPLETE"
 FAILURE_MARK = "HARDCOAT-ASE FAILED"
 
+STRESS_WEIGHT = 0.1
+"""eV/Angstrom that one GPa counts for when the best of several unconverged geometries is kept."""
+
 # Starting curvatures of the optimiser: an atom (eV/Angstrom^2) and a cell (GPa), typical of hard nitrides.
 ATOM_CURVATURE = 15.0
 CELL_STIFFNESS = 400.0
 
 
-class Failure(Exception):
+class DriverError(Exception):
     """What stops the whole run: ``kind`` is what the parser turns into an exit code."""
 
     def __init__(self, kind: str, message: str):
@@ -66,7 +69,7 @@ def load_chgnet(model: str, options: dict):
 
     version = options.get("version", "0.3.0")
     network = CHGNet.load(model_name=version, use_device="cpu", verbose=False)
-    folder = Path(importlib.import_module("chgnet").__file__).parent / "pretrained" / version
+    folder = Path(str(importlib.import_module("chgnet").__file__)).parent / "pretrained" / version
     weights = sorted(folder.glob("*.pth.tar"))
     digest = sha256_of(weights[0]) if weights else state_sha256(network)
     return CHGNetCalculator(model=network, use_device="cpu"), "chgnet", digest, "cpu"
@@ -85,10 +88,10 @@ def load_import_path(model: str, options: dict):
     module_name, _, class_name = model.partition(":")
     module = importlib.import_module(module_name)
     if not hasattr(module, class_name):
-        raise Failure("missing_package", f"{module_name} has no calculator {class_name}")
+        raise DriverError("missing_package", f"{module_name} has no calculator {class_name}")
     calculator = getattr(module, class_name)(**options)
     files = sorted(value for value in options.values() if isinstance(value, str) and os.path.isfile(value))
-    digest = sha256_of(files[0] if files else module.__file__)
+    digest = sha256_of(files[0] if files else str(module.__file__))
     return calculator, module_name.split(".")[0], digest, "cpu"
 
 
@@ -103,9 +106,9 @@ def load_calculator(model: str, options: dict):
         try:
             calculator, package, digest, device = loader(model, options)
         except ImportError as error:
-            raise Failure("missing_package", f"the calculator {model} needs a package: {error}") from error
+            raise DriverError("missing_package", f"the calculator {model} needs a package: {error}") from error
         except TypeError as error:
-            raise Failure("calculator_failed", f"the calculator {model} refused its options: {error}") from error
+            raise DriverError("calculator_failed", f"the calculator {model} refused its options: {error}") from error
 
     def version(name: str) -> str | None:
         try:
@@ -226,15 +229,15 @@ def relax(task: str, atoms, settings: dict, curvature: np.ndarray | None, report
         return force <= threshold and stress <= stress_threshold
 
     optimiser = make_optimiser(task, atoms, settings, curvature)
-    best = None
+    best = (np.inf, atoms.cell.array.copy(), atoms.positions.copy())
     for step, _ in enumerate(optimiser.irun(fmax=0.0, steps=settings["max_steps"])):
         force, stress = measure()
         if not (np.isfinite(force) and np.isfinite(stress)):
             return "not_finite", None, None
         if is_exploded(atoms, start_volume):
             return "exploded", None, None
-        if best is None or max(force, stress * 0.1) < best[0]:
-            best = (max(force, stress * 0.1), atoms.cell.array.copy(), atoms.positions.copy())
+        if max(force, stress * STRESS_WEIGHT) < best[0]:
+            best = (max(force, stress * STRESS_WEIGHT), atoms.cell.array.copy(), atoms.positions.copy())
         if met(force, stress, thresholds[0]):
             break
         if step % 5 == 4:
@@ -379,7 +382,7 @@ def run(folder: Path, report=print) -> None:
 
 def progress_line(number: int, total: int, strain, record: dict) -> str:
     names = ("xx", "yy", "zz", "yz", "xz", "xy")
-    label = " ".join(f"{name} {value:+.4g}" for name, value in zip(names, strain) if value) or "unstrained"
+    label = " ".join(f"{name} {value:+.4g}" for name, value in zip(names, strain, strict=True) if value) or "unstrained"
     if "energy" not in record:
         return f"[{number}/{total}] {label}: {record['status']}"
     return (
@@ -389,7 +392,7 @@ def progress_line(number: int, total: int, strain, record: dict) -> str:
 
 
 def failure_kind(error: BaseException) -> str:
-    if isinstance(error, Failure):
+    if isinstance(error, DriverError):
         return error.kind
     signs = ("out of memory", "can't allocate memory", "cannot allocate memory")
     if isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs):

@@ -49,9 +49,10 @@ def validate_ase_settings(settings: dict[str, Any]) -> None:
         raise InputError(f"unknown task '{settings['task']}': {nearest(settings['task'], TASKS)}")
     validate_model(settings["model"])
     if settings["optimiser"] not in OPTIMISERS:
-        raise InputError(f"unknown optimiser '{settings['optimiser']}': {nearest(settings['optimiser'], OPTIMISERS)}")
+        optimiser = settings["optimiser"]
+        raise InputError(f"unknown optimiser '{optimiser}': {nearest(optimiser, OPTIMISERS)}")
     if not isinstance(settings["model_options"], dict):
-        raise InputError(f"model_options must be a mapping of the calculator's options, not {settings['model_options']!r}")
+        raise InputError(f"model_options must be a mapping of options, not {settings['model_options']!r}")
     thresholds = settings["force_thresholds"]
     if (
         not isinstance(thresholds, (list, tuple))

@@ -33,11 +33,10 @@ class AseParser(Parser):
 
     def parse(self, **kwargs: Any) -> ExitCode | None:
         codes = self.exit_codes
-        output = self.read(OUTPUT)
+        output = self.content(OUTPUT)
         try:
-            level, records, intact = read_records(
-                Path(kwargs["retrieved_temporary_folder"]) / RECORDS, len(self.node.inputs.structure.sites), self.number_asked
-            )
+            path = Path(kwargs["retrieved_temporary_folder"]) / RECORDS
+            level, records, intact = read_records(path, len(self.node.inputs.structure.sites), self.number_asked)
         except OSError:
             return self.fault(output) or self.scheduler_fault() or codes.ERROR_OUTPUT_MISSING
         if records:
@@ -56,7 +55,8 @@ class AseParser(Parser):
     def number_asked(self) -> int:
         return len(self.node.inputs.strains.get_list()) if "strains" in self.node.inputs else 1
 
-    def read(self, name: str) -> str:
+    def content(self, name: str) -> str:
+        """A retrieved file, empty where it is missing."""
         try:
             return self.retrieved.base.repository.get_object_content(name, "rb").decode("utf8", "replace")
         except OSError:
@@ -69,7 +69,7 @@ class AseParser(Parser):
                 kind, _, message = line.removeprefix(FAILURE_MARK).strip().partition(": ")
                 self.logger.warning(message)
                 return getattr(self.exit_codes, FAILURES.get(kind, "ERROR_CALCULATOR_FAILED"))
-        errors = self.read(ERRORS) + self.read(self.node.get_option("scheduler_stderr"))
+        errors = self.content(ERRORS) + self.content(self.node.get_option("scheduler_stderr"))
         if "MemoryError" in errors or "oom-kill" in errors.lower() or "out of memory" in errors.lower():
             return self.exit_codes.ERROR_OUT_OF_MEMORY
         if "No space left on device" in errors:

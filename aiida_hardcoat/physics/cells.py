@@ -36,8 +36,8 @@ NAMED_SHAPES: dict[str, dict[str, IntArray]] = {
     },
 }
 NAMED_ATOMS = 96
-LARGEST_SEARCH = 512
-"""Formula units up to which all lattices of a size are compared."""
+LARGEST_SEARCH = 256
+"""Primitive cells up to which all lattices of a size are compared (about a second)."""
 
 _BY_COUNTS = re.compile(r"(\d+)x(\d+)x(\d+)")
 
@@ -77,7 +77,7 @@ def supercell_matrix(structure_type: str, atoms: int, shape: str = "long-period"
         return NAMED_SHAPES[shape][crystal_class].copy()
     if shape == "study":
         raise InputError(f"shape study has {NAMED_ATOMS} atoms, not {atoms}: take long-period or AxBxC")
-    if atoms > 2 * LARGEST_SEARCH:
+    if atoms > unit * LARGEST_SEARCH:
         raise InputError(f"{atoms} atoms are too many to compare all cells: give the shape as AxBxC")
     return _longest_period(structure_type, atoms // unit).copy()
 

@@ -90,7 +90,7 @@ class Composition:
 
 
 def parse_composition(text: str, anion: str = "N") -> Composition:
-    """Read a formula such as `Ti0.5Al0.5N`, `Ti1/3Al2/3N` or `TiAlN2`, elements in any order.
+    """Read a formula such as `Ti0.5Al0.5N`, `(Ti1/3Al2/3)N` or `TiAlN2`, elements in any order.
 
     Amounts are exact: 0.333 is 333/1000. A formula unit may be written any number of times as long as the
     anion's amount equals the sum of the metals'. Metals of amount 0 are dropped.
@@ -139,7 +139,7 @@ def metal_counts(composition: Composition, sites: int) -> dict[str, int]:
 
 
 def _amounts(text: str) -> dict[str, Fraction]:
-    compact = "".join(text.split())
+    compact = re.sub(r"^\(([^()]*)\)(?=[A-Z])", r"\1", "".join(text.split()))
     if not compact:
         raise InputError(f"the composition is empty: {_EXAMPLE}")
     amounts: dict[str, Fraction] = {}

@@ -11,7 +11,7 @@ from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida_hardcoat.calculations.sqs import generate_sqs
 from aiida_hardcoat.data.catalogue import DEFAULT_LABEL, catalogue, holds_equal
 from aiida_hardcoat.data.elastic import ElasticData
-from aiida_hardcoat.engines import DEFAULT, load_engine
+from aiida_hardcoat.engines import DEFAULT
 from aiida_hardcoat.errors import InputError
 from aiida_hardcoat.physics.cells import supercell_matrix
 from aiida_hardcoat.physics.composition import metal_counts, parse_composition
@@ -20,7 +20,7 @@ from aiida_hardcoat.physics.strain import strain_set
 from aiida_hardcoat.workflows import elastic, relax
 from aiida_hardcoat.workflows.elastic import ElasticWorkChain
 from aiida_hardcoat.workflows.protocols import load_protocol
-from aiida_hardcoat.workflows.relax import RelaxWorkChain, define_engine_inputs, reason_of
+from aiida_hardcoat.workflows.relax import RelaxWorkChain, check_engine, define_engine_inputs, reason_of
 
 
 def check_alloy(
@@ -30,28 +30,24 @@ def check_alloy(
 
     :raises InputError: for a composition, structure type, cell, threshold, amplitude, engine or model that cannot be.
     """
+    search = {key: value for key, value in sqs.items() if key not in ("composition", "structure_type")}
+    load_protocol(None, {"sqs": search, "relaxation": relaxation, "strains": strains})
     composition = parse_composition(sqs["composition"])
     parent(sqs["structure_type"], composition)
     supercell_matrix(sqs["structure_type"], sqs["atoms"], sqs["shape"])
     metal_counts(composition, sqs["atoms"] // 2)
-    for key in ("restarts", "steps"):
-        if not isinstance(sqs[key], int) or sqs[key] < 1:
-            raise InputError(f"{key} of the search must be a positive integer, not {sqs[key]!r}")
+    for key, least in (("seed", 0), ("restarts", 1), ("steps", 1)):
+        if sqs[key] < least:
+            raise InputError(f"{key} of the search must be at least {least}, not {sqs[key]}")
     strain_set(strains["normal"], strains["shear"])
-    module, model = load_engine(engine)
-    if ions not in relax.TASKS:
-        raise InputError(f"ions must be one of {', '.join(relax.TASKS)}, not '{ions}'")
-    module.check_settings(relax.TASKS[ions], model, relax.engine_settings(relaxation))
-    module.check_settings(elastic.TASKS[ions], model, elastic.engine_settings(strains))
+    check_engine(engine, ions, relax.TASKS, relax.engine_settings(relaxation))
+    check_engine(engine, ions, elastic.TASKS, elastic.engine_settings(strains))
 
 
 def validate_alloy(inputs: dict[str, Any], _: Any) -> str | None:
     try:
-        check_alloy(
-            *(inputs[name].get_dict() for name in ("sqs", "relaxation", "strains")),
-            engine=inputs["engine"].value,
-            ions=inputs["ions"].value,
-        )
+        sqs, relaxation, strains = (inputs[name].get_dict() for name in ("sqs", "relaxation", "strains"))
+        check_alloy(sqs, relaxation, strains, inputs["engine"].value, inputs["ions"].value)
     except InputError as error:
         return str(error)
     except KeyError as error:

@@ -95,4 +95,5 @@ class AseWorkChain(BaseRestartWorkChain):
     )
     def handle_hopeless(self, calculation: orm.CalcJobNode) -> ProcessHandlerReport:
         """What would fail again ends here, with the calculation's own exit code and remedy."""
+        assert calculation.exit_code is not None  # handlers see finished calculations only
         return ProcessHandlerReport(True, calculation.exit_code)

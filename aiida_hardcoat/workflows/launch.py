@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from aiida import orm
 from aiida.engine import CalcJob, Process, ProcessBuilder
@@ -35,7 +36,7 @@ def caching() -> Iterator[None]:
         yield
 
 
-def run(builder: ProcessBuilder, report: Callable[[str], None]) -> orm.WorkChainNode:
+def run(builder: ProcessBuilder, report: Callable[[str], None]) -> orm.ProcessNode:
     """Run to the end and return the node; an interrupt kills the running jobs and ends the run in order.
 
     :param report: called with each new line of progress of the running jobs.
@@ -44,7 +45,7 @@ def run(builder: ProcessBuilder, report: Callable[[str], None]) -> orm.WorkChain
     runner = get_manager().create_runner(communicator=None)
     processes: list[Process] = []
 
-    def remember(process: object, **inputs: object) -> Process:
+    def remember(process: Any, **inputs: Any) -> Process:
         processes.append(instantiate_process(runner, process, **inputs))
         return processes[-1]
 
@@ -64,6 +65,7 @@ def run(builder: ProcessBuilder, report: Callable[[str], None]) -> orm.WorkChain
             if leftover:
                 runner.run_until_complete(asyncio.ensure_future(asyncio.wait(leftover, timeout=60), loop=runner.loop))
             watcher.cancel()
+            runner.run_until_complete(asyncio.ensure_future(asyncio.wait([watcher]), loop=runner.loop))
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
@@ -80,7 +82,7 @@ def kill_all(processes: list[Process]) -> None:
 
 async def watch(processes: list[Process], report: Callable[[str], None]) -> None:
     """Report what the running jobs write to their output, as long as it lies on this machine."""
-    read: dict[int, int] = {}
+    read: dict[str, int] = {}
     while True:
         for process in processes:
             if isinstance(process, CalcJob):
@@ -88,18 +90,18 @@ async def watch(processes: list[Process], report: Callable[[str], None]) -> None
         await asyncio.sleep(POLL_SECONDS)
 
 
-def report_new_lines(node: orm.CalcJobNode, read: dict[int, int], report: Callable[[str], None]) -> None:
+def report_new_lines(node: orm.CalcJobNode, read: dict[str, int], report: Callable[[str], None]) -> None:
     workdir = node.get_remote_workdir()
-    if workdir is None or node.computer.transport_type != "core.local":
+    if workdir is None or node.computer is None or node.computer.transport_type != "core.local":
         return
     path = Path(workdir) / OUTPUT
     if not path.is_file():
         return
     with path.open("rb") as handle:
-        handle.seek(read.get(node.pk, 0))
+        handle.seek(read.get(node.uuid, 0))
         text = handle.read()
     complete, _, _ = text.rpartition(b"\n")
     if complete:
-        read[node.pk] = read.get(node.pk, 0) + len(complete) + 1
+        read[node.uuid] = read.get(node.uuid, 0) + len(complete) + 1
         for line in complete.decode("utf8", "replace").splitlines():
             report(line)

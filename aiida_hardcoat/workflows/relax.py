@@ -22,6 +22,18 @@ def engine_settings(settings: dict[str, Any]) -> dict[str, Any]:
     return {**common, **settings["engine_settings"]}
 
 
+def check_engine(engine: str, ions: str, tasks: dict[str, str], settings: dict[str, Any]) -> None:
+    """Refuse what the engine would refuse once the workchain runs.
+
+    :param tasks: the engine's task for each choice of ``ions``.
+    :raises InputError: for an engine, model, choice of ions or setting that cannot be.
+    """
+    module, model = load_engine(engine)
+    if ions not in tasks:
+        raise InputError(f"ions must be one of {', '.join(tasks)}, not '{ions}'")
+    module.check_settings(tasks[ions], model, settings)
+
+
 def validate_engine(value: orm.Str, _: Any) -> str | None:
     try:
         load_engine(value.value)
@@ -78,8 +90,8 @@ class RelaxWorkChain(WorkChain):
         :param overrides: nested like the protocol's ``relaxation``.
         :raises InputError: for an unknown protocol, engine or override key.
         """
-        load_engine(engine)
         settings = load_protocol(protocol, {"relaxation": overrides or {}})["relaxation"]
+        check_engine(engine, ions, TASKS, engine_settings(settings))
         builder = cls.get_builder()
         builder.structure = structure
         builder.settings = orm.Dict(settings)

@@ -381,7 +381,7 @@ def test_two_atoms_on_one_site_are_an_explosion():
         (OSError(12, "Cannot allocate memory"), "out_of_memory"),
         (OSError(28, "No space left on device"), "disk_full"),
         (ValueError("something else"), "calculator_failed"),
-        (driver.Failure("missing_package", "no such package"), "missing_package"),
+        (driver.DriverError("missing_package", "no such package"), "missing_package"),
     ],
 )
 def test_kinds_of_failure(error, kind):
@@ -400,7 +400,7 @@ def test_kinds_of_failure(error, kind):
     ],
 )
 def test_what_cannot_be_loaded_says_what_is_missing(model, options, kind):
-    with pytest.raises(driver.Failure) as raised:
+    with pytest.raises(driver.DriverError) as raised:
         driver.load_calculator(model, options)
     assert raised.value.kind == kind
     assert model.split(":")[0].split(".")[0] in str(raised.value)

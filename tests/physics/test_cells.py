@@ -120,6 +120,7 @@ def test_shapes_by_counts():
         ("B1", 96, "0x4x4", "holds 0"),
         ("B2", 96, "study", "unknown structure type"),
         ("B1", 5000, "long-period", "AxBxC"),
+        ("B4", 5000, "long-period", "AxBxC"),
     ],
 )
 def test_refusals(structure_type, atoms, shape, reason):

@@ -18,6 +18,7 @@ from itertools import combinations, product
 import numpy as np
 from numpy.typing import NDArray
 
+from aiida_hardcoat.errors import InputError
 from aiida_hardcoat.physics.sqs.clusters import ClusterSpace, SupercellClusters
 
 IntArray = NDArray[np.int64]
@@ -30,12 +31,17 @@ class Weights:
 
     `pairs` times the sum over shells of |alpha|, `triplets` times the sum over orbits of |Pi - m^3| and
     `vectors` times the mean over individual neighbour vectors of |alpha|; the mean over unlike metals
-    (species for triplets) is taken of each.
+    (species for triplets) is taken of each. Raises InputError where one is negative or all are 0.
     """
 
     pairs: float = 1.0
     triplets: float = 1.0
     vectors: float = 3.0
+
+    def __post_init__(self) -> None:
+        values = (self.pairs, self.triplets, self.vectors)
+        if min(values) < 0 or not any(values):
+            raise InputError(f"weights must be 0 or more and not all 0, not {', '.join(map(str, values))}")
 
 
 PAIRS = Weights(1.0, 0.0, 0.0)

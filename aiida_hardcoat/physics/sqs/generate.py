@@ -99,6 +99,7 @@ def find_sqs(
     report = {
         "algorithm": ALGORITHM,
         "algorithm_version": ALGORITHM_VERSION,
+        "numpy_version": np.__version__,
         "parent": _plain(asdict(parent)),
         "composition": composition.formula,
         "requested_fractions": {metal: float(fraction) for metal, fraction in composition.fractions},

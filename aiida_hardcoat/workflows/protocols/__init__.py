@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from importlib import resources
 from typing import Any
 
@@ -25,7 +26,8 @@ def load_protocol(name: str | None = None, overrides: dict[str, Any] | None = No
     """The settings of a protocol with overrides put in.
 
     :param overrides: nested like the protocol; only keys that the protocol has.
-    :raises InputError: for an unknown protocol, or an override key that no protocol knows, with the nearest valid one.
+    :raises InputError: for an unknown protocol, or an override key that no protocol knows, with the nearest valid one,
+        or a value of another kind than the protocol's.
     """
     available = protocols()
     name = name or DEFAULT
@@ -47,5 +49,16 @@ def merge(settings: dict[str, Any], overrides: dict[str, Any], path: str) -> Non
             if not isinstance(value, dict):
                 raise InputError(f"override '{key}' must hold {', '.join(settings[key])}, not {value!r}")
             merge(settings[key], value, f"{path}.{key}".lstrip("."))
-        else:
+        elif is_like(value, settings[key]):
             settings[key] = value
+        else:
+            raise InputError(f"override '{path}.{key}' must be like {settings[key]!r}, not {value!r}")
+
+
+def is_like(value: Any, example: Any) -> bool:
+    """Whether a value is of the kind of another: an integer, a finite number, numbers in a list, text or a mapping."""
+    if isinstance(example, list):
+        return isinstance(value, (list, tuple)) and all(is_like(item, 0.0) for item in value)
+    if isinstance(example, float):
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, type(example)) and not isinstance(value, bool)

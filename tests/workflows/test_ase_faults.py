@@ -1,0 +1,241 @@
+"""What becomes of jobs that fail: from the calculator's fault to the exit code of the workchain."""
+
+import json
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.common.links import LinkType
+from aiida.engine.utils import instantiate_process
+from aiida.manage import get_manager
+from conftest import QUICK_RELAXATION, rattled_alloy
+
+from aiida_hardcoat.calculations.ase import OUTPUT, AseCalculation
+from aiida_hardcoat.engines import ase as engine
+from aiida_hardcoat.engines import ase_driver as driver
+from aiida_hardcoat.parsers.ase import make_trajectory
+from aiida_hardcoat.physics.strain import strain_set
+from aiida_hardcoat.workflows.ase import AseWorkChain
+from aiida_hardcoat.workflows.launch import run
+
+STRAINS = strain_set((0.01,), (0.02,)).tolist()
+EXIT = AseCalculation.exit_codes
+FAULTY = "calculators:FaultyPotential"
+CUT = (
+    "ERROR_OUTPUT_CUT",
+    "ERROR_OUTPUT_MISSING",
+    "ERROR_OUTPUT_INVALID",
+    "ERROR_SCHEDULER_OUT_OF_WALLTIME",
+    "ERROR_SCHEDULER_NODE_FAILURE",
+)
+HOPELESS = (
+    "ERROR_OUTPUT_NOT_FINITE",
+    "ERROR_OUT_OF_MEMORY",
+    "ERROR_PACKAGE_MISSING",
+    "ERROR_CALCULATOR_FAILED",
+    "ERROR_DISK_FULL",
+    "ERROR_SCHEDULER_OUT_OF_MEMORY",
+)
+
+
+@pytest.fixture(scope="module")
+def builder(code):
+    def build(model=FAULTY, task="relax_ions", strains=STRAINS, options=None, **settings):
+        return engine.get_builder(
+            code=code,
+            structure=orm.StructureData(ase=rattled_alloy()),
+            strains=None if strains is None else orm.List(strains),
+            task=task,
+            model=model,
+            settings={**QUICK_RELAXATION, **settings, **({} if options is None else {"model_options": options})},
+            options={},
+        )
+
+    return build
+
+
+def jobs(node):
+    return sorted(node.called, key=lambda job: job.pk)
+
+
+def goes_on(result):
+    return result is None or result.status == 0
+
+
+def evaluations_spent(job):
+    """What the job itself computed, by its own count."""
+    lines = job.outputs.retrieved.base.repository.get_object_content(OUTPUT).splitlines()
+    return int(next(line for line in reversed(lines) if "evaluations in" in line).split()[0])
+
+
+# --- end to end -------------------------------------------------------------------------------------------------
+
+
+def test_killed_job_goes_on_from_the_structures_that_it_finished(builder, tmp_path):
+    node = run(builder(options={"fault": "kill", "after": 45, "folder": str(tmp_path)}), lambda line: None)
+    assert node.is_finished_ok, node.exit_message
+    first, second = jobs(node)
+    assert first.exit_status == EXIT.ERROR_OUTPUT_CUT.status
+
+    kept = first.outputs.trajectory
+    finished = list(kept.get_stepids())
+    assert 0 < len(finished) < len(STRAINS)
+    assert first.outputs.summary["finished"] == len(finished)
+    assert second.inputs.previous.uuid == kept.uuid
+    complete = node.outputs.trajectory
+    assert list(complete.get_stepids()) == list(range(len(STRAINS)))
+    for name in ("energies", "stresses", "forces", "evaluations"):
+        np.testing.assert_array_equal(complete.get_array(name)[finished], kept.get_array(name))
+    rest = [index for index in range(len(STRAINS)) if index not in finished]
+    assert evaluations_spent(second) == complete.get_array("evaluations")[rest].sum()
+
+
+def test_job_without_enough_steps_gets_more(builder):
+    steps = {"force_thresholds": [1e-4], "max_steps": 8}
+    node = run(builder("calculators:PairPotential", strains=STRAINS[:2], **steps), lambda line: None)
+    assert node.is_finished_ok, node.exit_message
+    first, second = jobs(node)
+    assert first.exit_status == EXIT.ERROR_NOT_CONVERGED.status
+    assert second.inputs.settings["max_steps"] == 16
+    assert second.inputs.previous.uuid == first.outputs.trajectory.uuid
+    assert node.outputs.trajectory.get_array("largest_forces").max() <= 1e-4
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "label"),
+    [
+        (FAULTY, {"fault": "torch memory", "after": 45}, "ERROR_OUT_OF_MEMORY"),
+        ("no_such_package:Potential", {}, "ERROR_PACKAGE_MISSING"),
+    ],
+)
+def test_hopeless_job_ends_with_its_own_exit_code_at_once(builder, model, options, label):
+    node = run(builder(model, options=options), lambda line: None)
+    assert node.exit_status == getattr(EXIT, label).status
+    assert node.exit_message == getattr(EXIT, label).message
+    (job,) = jobs(node)
+    assert ("trajectory" in job.outputs) == (model == FAULTY)
+
+
+# --- each fault as the driver tells it --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("memory", "out_of_memory"),
+        ("torch memory", "out_of_memory"),
+        ("gpu memory", "out_of_memory"),
+        ("fork memory", "out_of_memory"),
+        ("failure", "calculator_failed"),
+        ("disk", "disk_full"),
+    ],
+)
+def test_driver_says_on_one_line_why_it_stops(tmp_path, monkeypatch, capsys, fault, kind):
+    atoms = rattled_alloy()
+    settings = {**QUICK_RELAXATION, "task": "static", "model": FAULTY, "optimiser": "BFGS"}
+    job = {
+        "symbols": list(atoms.symbols),
+        "cell": atoms.cell.array.tolist(),
+        "positions": atoms.positions.tolist(),
+        "strains": STRAINS,
+        "settings": {**settings, "model_options": {"fault": fault, "after": 3}},
+    }
+    (tmp_path / "input.json").write_text(json.dumps(job))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Exception):  # noqa: B017, PT011 (each fault is an exception of its own)
+        driver.main()
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(f"{driver.FAILURE_MARK} {kind}: ")
+    assert len((tmp_path / "records.jsonl").read_text().splitlines()) == 1 + 3
+
+
+# --- handlers on fabricated jobs --------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def inspect(builder, computer, tmp_path):
+    """Let the workchain inspect fabricated jobs one after another; its report of the last, and its context."""
+
+    def inspect_jobs(*labels, finished=1, process=None, **settings):
+        if process is None:
+            inputs = builder("calculators:PairPotential", **settings)._inputs(prune=True)
+            process = instantiate_process(get_manager().get_runner(), AseWorkChain, **inputs)
+            process.setup()
+        result = None
+        for label in labels:
+            process.ctx.iteration += 1
+            process.ctx.children = [*process.ctx.get("children", []), fabricate(label, finished)]
+            result = process.inspect_process()
+        return result, process
+
+    def fabricate(label, finished):
+        exit_code = getattr(EXIT, label)
+        job = orm.CalcJobNode(computer=computer, process_type="aiida.calculations:hardcoat.ase")
+        job.set_option("resources", {"num_machines": 1, "num_mpiprocs_per_machine": 1})
+        job.set_process_state("finished")
+        job.set_exit_status(exit_code.status)
+        job.set_exit_message(exit_code.message)
+        job.store()
+        if finished:
+            atoms = rattled_alloy()
+            record = {
+                "index": 0, "status": "ok", "energy": -1.0, "forces": np.zeros((8, 3)), "stress": np.zeros((3, 3)),
+                "cell": atoms.cell.array, "positions": atoms.positions, "largest_force": 0.0, "force_threshold": 0.01,
+                "evaluations": 1, "seconds": 1.0,
+            }  # fmt: skip
+            trajectory = make_trajectory(list(atoms.symbols), [record])
+            trajectory.base.links.add_incoming(job, LinkType.CREATE, "trajectory")
+            trajectory.store()
+        return job
+
+    return inspect_jobs
+
+
+@pytest.mark.parametrize("label", CUT)
+def test_cut_job_is_run_again_with_what_it_finished(inspect, label):
+    result, process = inspect(label)
+    assert goes_on(result)
+    assert process.should_run_process()
+    assert process.ctx.inputs.previous.uuid == process.ctx.children[-1].outputs.trajectory.uuid
+
+
+def test_cut_job_that_finished_nothing_is_run_again_from_the_start(inspect):
+    result, process = inspect("ERROR_OUTPUT_CUT", finished=0)
+    assert goes_on(result)
+    assert "previous" not in process.ctx.inputs
+
+
+def test_job_that_is_always_cut_is_not_run_for_ever(inspect):
+    result, process = inspect(*["ERROR_OUTPUT_CUT"] * 5)
+    assert result.status == process.exit_codes.ERROR_MAXIMUM_ITERATIONS_EXCEEDED.status
+
+
+def test_unconverged_job_gets_steps_then_another_optimiser_then_ends(inspect):
+    result, process = inspect("ERROR_NOT_CONVERGED", max_steps=50)
+    assert goes_on(result)
+    assert (process.ctx.inputs.settings["max_steps"], process.ctx.inputs.settings["optimiser"]) == (100, "BFGS")
+    result, _ = inspect("ERROR_NOT_CONVERGED", process=process)
+    assert goes_on(result)
+    assert (process.ctx.inputs.settings["max_steps"], process.ctx.inputs.settings["optimiser"]) == (200, "FIRE")
+    result, _ = inspect("ERROR_NOT_CONVERGED", process=process)
+    assert result.status == EXIT.ERROR_NOT_CONVERGED.status
+
+
+def test_exploded_job_gets_small_steps_once(inspect):
+    result, process = inspect("ERROR_GEOMETRY_EXPLODED")
+    assert goes_on(result)
+    assert process.ctx.inputs.settings["optimiser"] == "FIRE"
+    result, _ = inspect("ERROR_GEOMETRY_EXPLODED", process=process)
+    assert result.status == EXIT.ERROR_GEOMETRY_EXPLODED.status
+
+
+@pytest.mark.parametrize("label", HOPELESS)
+def test_hopeless_job_keeps_its_exit_code_and_message(inspect, label):
+    result, process = inspect(label)
+    assert result.status == getattr(EXIT, label).status
+    assert result.message == getattr(EXIT, label).message
+
+
+def test_every_exit_code_of_the_engine_is_dealt_with():
+    own = {label for label, code in EXIT.items() if code.status >= 302}
+    assert own == {*CUT, *HOPELESS, "ERROR_NOT_CONVERGED", "ERROR_GEOMETRY_EXPLODED"} & own
