@@ -126,3 +126,46 @@ def wurtzite(request, alloy_builder):
     node = run(alloy_builder("AlN", "B4", ions=request.param, overrides=overrides), lambda line: None)
     assert node.is_finished_ok, node.exit_message
     return node
+
+
+def entry_values(fractions=None, structure_type="B1", c11=500.0, c12=150.0, c44=160.0, **changes):
+    """All fields of a made-up cubic entry that is consistent with itself."""
+    from aiida_hardcoat.calculations.elastic import tensor_fields
+    from aiida_hardcoat.physics.properties import elastic_properties
+
+    fractions = {"Al": 0.5, "Ti": 0.5} if fractions is None else fractions
+    tensor = np.diag([c11] * 3 + [c44] * 3)
+    tensor[:3, :3] += c12 * (1 - np.eye(3))
+    metals = sorted(fractions)
+    return {
+        "system": "-".join([*metals, "N"]),
+        "formula": "".join(f"{metal}{fractions[metal]}" for metal in metals) + "N",
+        "elements": sorted([*metals, "N"]),
+        "fractions": fractions,
+        "x": fractions[metals[0]],
+        "structure_type": structure_type,
+        "relaxed_structure_type": structure_type,
+        "crystal_class": "cubic",
+        "ions": "relaxed",
+        "number_of_atoms": 96,
+        "number_of_formula_units": 48,
+        "level": "ase:7net-l3i5",
+        "level_fingerprint": "0123456789abcdef",
+        "level_of_theory": {"engine": "ase", "model": "7net-l3i5"},
+        "energy_per_formula": -18.5,
+        "volume_per_formula": 18.5,
+        "density": 4500.0,
+        "lattice_a": 4.2,
+        "tensor_fitted": tensor.tolist(),
+        "standard_errors": np.full((6, 6), 0.5).tolist(),
+        "r_squared": 0.9999,
+        "residual": 0.1,
+        "largest_residual": 0.3,
+        "reference_stress": 0.05,
+        "number_of_strains": 24,
+        "evaluations": 500,
+        "seconds": 1000.0,
+        "hardcoat_version": "0.1.0",
+        **tensor_fields(elastic_properties(tensor, "cubic", density=4500.0, atoms_per_volume=0.1)),
+        **changes,
+    }

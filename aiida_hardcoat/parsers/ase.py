@@ -69,7 +69,7 @@ class AseParser(Parser):
                 kind, _, message = line.removeprefix(FAILURE_MARK).strip().partition(": ")
                 self.logger.warning(message)
                 return getattr(self.exit_codes, FAILURES.get(kind, "ERROR_CALCULATOR_FAILED"))
-        errors = self.content(ERRORS) + self.content(self.node.get_option("scheduler_stderr"))
+        errors = self.content(ERRORS) + self.content(str(self.node.get_option("scheduler_stderr")))
         if "MemoryError" in errors or "oom-kill" in errors.lower() or "out of memory" in errors.lower():
             return self.exit_codes.ERROR_OUT_OF_MEMORY
         if "No space left on device" in errors:

@@ -6,7 +6,7 @@ from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import BaseRestartWorkChain, ProcessHandlerReport, process_handler, while_
+from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, process_handler, while_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_hardcoat.calculations.ase import AseCalculation
@@ -34,6 +34,13 @@ class AseWorkChain(BaseRestartWorkChain):
     def setup(self) -> None:
         super().setup()
         self.ctx.inputs = AttributeDict(self.exposed_inputs(AseCalculation, "ase"))
+
+    def inspect_process(self) -> ExitCode | None:
+        """Also a run that fails hands over what its last job finished."""
+        exit_code: ExitCode | None = super().inspect_process()
+        if exit_code is not None and exit_code.status:
+            self._attach_outputs(self.ctx.children[-1])
+        return exit_code
 
     def keep_finished(self, calculation: orm.CalcJobNode) -> None:
         """Pass on what is finished, so that the next job does only the rest."""

@@ -91,6 +91,11 @@ async def watch(processes: list[Process], report: Callable[[str], None]) -> None
 
 
 def report_new_lines(node: orm.CalcJobNode, read: dict[str, int], report: Callable[[str], None]) -> None:
+    if node.base.caching.is_created_from_cache:
+        if node.uuid not in read:
+            report(f"{node.process_label} {node.pk}: finished before, taken from the cache")
+            read[node.uuid] = 0
+        return
     workdir = node.get_remote_workdir()
     if workdir is None or node.computer is None or node.computer.transport_type != "core.local":
         return

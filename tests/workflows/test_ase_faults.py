@@ -114,6 +114,8 @@ def test_hopeless_job_ends_with_its_own_exit_code_at_once(builder, model, option
     assert node.exit_message == getattr(EXIT, label).message
     (job,) = jobs(node)
     assert ("trajectory" in job.outputs) == (model == FAULTY)
+    # What was finished is handed over all the same.
+    assert ("trajectory" in node.outputs) == (model == FAULTY)
 
 
 # --- each fault as the driver tells it --------------------------------------------------------------------------
