@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from aiida_hardcoat.calculations.sqs import find_structure
 from aiida_hardcoat.engines import ase_driver as driver
 from aiida_hardcoat.physics.elasticity import fit_tensor
 from aiida_hardcoat.physics.projection import project
 from aiida_hardcoat.physics.prototypes import CRYSTAL_CLASSES
+from aiida_hardcoat.physics.quasirandom import find_structure
 from aiida_hardcoat.physics.strain import strain_set
 from aiida_hardcoat.workflows.protocols import load_protocol
 

@@ -134,7 +134,7 @@ def entry_values(fractions=None, structure_type="B1", c11=500.0, c12=150.0, c44=
     from aiida_hardcoat.physics.properties import elastic_properties
 
     fractions = {"Al": 0.5, "Ti": 0.5} if fractions is None else fractions
-    tensor = np.diag([c11] * 3 + [c44] * 3)
+    tensor = np.diag(np.array([c11] * 3 + [c44] * 3, dtype=float))
     tensor[:3, :3] += c12 * (1 - np.eye(3))
     metals = sorted(fractions)
     return {

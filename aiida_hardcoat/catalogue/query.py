@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -107,14 +108,17 @@ def search(
     rows = [dict(zip(("pk", "uuid", "label", *COLUMNS), row, strict=True)) for row in query.iterall()]
     # Sorted here, since SQLite would compare JSON numbers as text.
     rows.sort(key=lambda row: (row["structure_type"], row["x"], row["pk"]))
-    rows.sort(key=lambda row: (row[order] is None, row[order]), reverse=direction == "desc")
-    return rows[:limit]
+    known = [row for row in rows if row[order] is not None]
+    known.sort(key=lambda row: row[order], reverse=direction == "desc")
+    return [*known, *(row for row in rows if row[order] is None)][:limit]
 
 
 def range_filters(name: str, low: float | None, high: float | None) -> list[dict[str, Any]]:
     """Filters of one range; always floats, because SQLite casts what it compares to the type of the filter."""
     if name not in NUMBERS:
         raise InputError(f"cannot search by '{name}': {nearest(name, list(NUMBERS))}")
+    if any(bound is not None and math.isnan(bound) for bound in (low, high)):
+        raise InputError(f"the range {low}:{high} of {name} has a bound that is no number")
     if low is not None and high is not None and low > high:
         raise InputError(f"the range {low}:{high} of {name} is empty: give the smaller number first")
     slack = X_SLACK if name == "x" else 0.0

@@ -6,6 +6,7 @@ Subcommands are imported when they are called, so that ``hardcoat tensor`` needs
 from __future__ import annotations
 
 import importlib
+import warnings
 
 import click
 
@@ -55,6 +56,8 @@ class LazyGroup(click.Group):
 def cmd_root(ctx: click.Context, profile: str | None) -> None:
     """Elastic constants of hard-coating alloys, traceable to the calculations that made them."""
     ctx.meta["hardcoat.profile"] = profile
+    # AiiDA makes its folder when it is first imported, and warns of it.
+    warnings.filterwarnings("ignore", message="Creating AiiDA configuration folder")
 
 
 def main() -> None:

@@ -88,14 +88,10 @@ def collect_overrides(choices: dict[str, Any]) -> dict[str, Any]:
         path, separator, text = item.partition("=")
         if not separator:
             raise InputError(f"override '{item}' is not KEY=VALUE, e.g. strains.max_steps=200")
-        *parents, key = path.split(".")
-        level = overrides
-        for parent in parents:
-            level = level.setdefault(parent, {})
-        level[key] = parse_value(text)
+        put(overrides, path, parse_value(text))
     for option, key in (("atoms", "atoms"), ("cell", "shape"), ("seed", "seed")):
         if choices[option] is not None:
-            overrides["sqs"][key] = choices[option]
+            put(overrides, f"sqs.{key}", choices[option])
     protocol = load_protocol(choices["protocol"], overrides)
     threshold = choices["force_threshold"]
     if threshold is not None:
@@ -103,6 +99,19 @@ def collect_overrides(choices: dict[str, Any]) -> dict[str, Any]:
             looser = [value for value in protocol[part]["force_thresholds"] if value > threshold]
             overrides.setdefault(part, {})["force_thresholds"] = [threshold, *looser]
     return overrides
+
+
+def put(overrides: dict[str, Any], path: str, value: Any) -> None:
+    """Set ``overrides["a"]["b"]`` for the path ``a.b``.
+
+    :raises InputError: when something on the way is no mapping.
+    """
+    *parents, key = path.split(".")
+    for parent in parents:
+        overrides = overrides.setdefault(parent, {})
+        if not isinstance(overrides, dict):
+            raise InputError(f"override '{path}' lies within '{parent}', which another override sets to {overrides!r}")
+    overrides[key] = value
 
 
 def parse_value(text: str) -> Any:
@@ -221,15 +230,18 @@ def failure(node: ProcessNode) -> str:
 
 def show_plan(composition: str, choices: dict[str, Any], overrides: dict[str, Any]) -> None:
     """What a run would do."""
-    from aiida_hardcoat.calculations.sqs import find_structure
+    from aiida_hardcoat.physics.quasirandom import find_structure
     from aiida_hardcoat.engines import DEFAULT, load_engine
     from aiida_hardcoat.physics.strain import strain_set
+    from aiida_hardcoat.workflows.alloy import check_alloy
     from aiida_hardcoat.workflows.protocols import load_protocol
 
     settings = load_protocol(choices["protocol"], overrides)
     engine = choices["engine"] or DEFAULT
+    search = {"composition": composition, "structure_type": choices["structure_type"], **settings["sqs"]}
+    check_alloy(search, settings["relaxation"], settings["strains"], engine, choices["ions"])
     _, model = load_engine(engine)
-    sqs = find_structure({"composition": composition, "structure_type": choices["structure_type"], **settings["sqs"]})
+    sqs = find_structure(search)
     strains = strain_set(settings["strains"]["normal"], settings["strains"]["shear"])
     formula, shape = sqs.atoms.get_chemical_formula(), settings["sqs"]["shape"]
     click.echo(f"structure   {formula}, {len(sqs.atoms)} atoms, {shape} cell")

@@ -170,9 +170,9 @@ def check_consistency(values: dict[str, Any]) -> None:
         return abs(one - other) <= TOLERANCE * max(1.0, abs(one), abs(other))
 
     for name in ("tensor", "tensor_fitted", "standard_errors"):
-        matrix = np.array(values[name])
-        if matrix.shape != (6, 6) or not np.all(np.isfinite(matrix)):
+        if [len(row) for row in values[name]] != [6] * 6 or not np.all(np.isfinite(values[name])):
             raise ValidationError(f"elastic data: {name} must be 6x6 and finite")
+        matrix = np.array(values[name])
         if not np.allclose(matrix, matrix.T, rtol=TOLERANCE, atol=TOLERANCE):
             raise ValidationError(f"elastic data: {name} must be symmetric")
     tensor = np.array(values["tensor"])

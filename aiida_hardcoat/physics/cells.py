@@ -62,16 +62,12 @@ def supercell_matrix(structure_type: str, atoms: int, shape: str = "long-period"
         matrix = np.diag([int(count) for count in counts.groups()])
         held = unit * math.prod(int(count) for count in counts.groups())
         if held != atoms:
-            raise InputError(
-                f"shape {shape} of {structure_type} holds {held} atoms, not {atoms}: ask for one of them"
-            )
+            raise InputError(f"shape {shape} of {structure_type} holds {held} atoms, not {atoms}: ask for one of them")
         return matrix
     if shape not in NAMED_SHAPES:
         close = difflib.get_close_matches(shape.lower(), list(NAMED_SHAPES), 1, 0.3)
         hint = f"did you mean {close[0]}? " if close else ""
-        raise InputError(
-            f"unknown shape {shape!r}: {hint}choose {', '.join(NAMED_SHAPES)} or AxBxC such as 4x4x3"
-        )
+        raise InputError(f"unknown shape {shape!r}: {hint}choose {', '.join(NAMED_SHAPES)} or AxBxC such as 4x4x3")
     crystal_class = CRYSTAL_CLASSES[structure_type]
     if atoms == NAMED_ATOMS:
         return NAMED_SHAPES[shape][crystal_class].copy()

@@ -23,6 +23,10 @@ from aiida_hardcoat.workflows.protocols import load_protocol
 from aiida_hardcoat.workflows.relax import RelaxWorkChain, check_engine, define_engine_inputs, reason_of
 
 
+LARGEST_STRAIN = 0.15
+"""A typing error is likelier beyond it."""
+
+
 def check_alloy(
     sqs: dict[str, Any], relaxation: dict[str, Any], strains: dict[str, Any], engine: str, ions: str
 ) -> None:
@@ -39,7 +43,9 @@ def check_alloy(
     for key, least in (("seed", 0), ("restarts", 1), ("steps", 1)):
         if sqs[key] < least:
             raise InputError(f"{key} of the search must be at least {least}, not {sqs[key]}")
-    strain_set(strains["normal"], strains["shear"])
+    largest = float(abs(strain_set(strains["normal"], strains["shear"])).max())
+    if largest > LARGEST_STRAIN:
+        raise InputError(f"a strain of {largest:g} is far from linear elasticity: stay below {LARGEST_STRAIN:g}")
     check_engine(engine, ions, relax.TASKS, relax.engine_settings(relaxation))
     check_engine(engine, ions, elastic.TASKS, elastic.engine_settings(strains))
 

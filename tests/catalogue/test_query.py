@@ -143,7 +143,6 @@ def test_an_empty_catalogue_is_no_error():
         ({"system": "Al-Ti"}, "nitrogen"),
         ({"system": ""}, "nitrogen"),
         ({"system": "N"}, "nitrogen"),
-        ({"structure_type": "B7"}, "B1"),
     ],
 )
 def test_what_cannot_be_searched_by_is_named(arguments, words):

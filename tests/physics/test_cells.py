@@ -4,7 +4,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -22,6 +22,7 @@ FCC = unit_metal_lattice("B1")
 matrices = arrays(np.int64, (3, 3), elements=st.integers(-6, 6))
 
 
+@settings(deadline=None)
 @given(matrices, st.lists(st.tuples(st.sampled_from(range(6)), st.integers(-3, 3)), max_size=8))
 def test_normal_form_is_the_same_for_all_bases_of_a_lattice(matrix, row_operations):
     assume(round(np.linalg.det(matrix)) != 0)
@@ -44,6 +45,7 @@ def test_normal_form_refuses_what_spans_no_supercell(matrix):
         hermite_normal_form(matrix)
 
 
+@settings(deadline=None)
 @given(matrices)
 def test_shortest_period_and_compact_cell(matrix):
     assume(0 < abs(round(np.linalg.det(matrix))) <= 60)
@@ -91,9 +93,7 @@ def test_named_shapes_of_96_atoms():
     # the hexagonal one keeps the lattice: all twelve rotations about c and its perpendiculars, with inversion
     hexagonal = unit_metal_lattice("B4")
     supercell = supercell_matrix("B4", 96) @ hexagonal
-    assert len(space_group(supercell, np.zeros((1, 3)))[0]) == len(
-        space_group(hexagonal, np.zeros((1, 3)))[0]
-    )
+    assert len(space_group(supercell, np.zeros((1, 3)))[0]) == len(space_group(hexagonal, np.zeros((1, 3)))[0])
 
 
 def test_a_cube_is_found_where_it_is_as_good_as_any():

@@ -3,7 +3,7 @@
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiida_hardcoat.errors import InputError
@@ -19,6 +19,7 @@ def mixtures(draw):
     return dict(zip(metals, parts, strict=True))
 
 
+@settings(deadline=None)
 @given(mixtures())
 def test_fractions_are_exact_and_the_canonical_formula_reads_back(parts):
     total = sum(parts.values())
@@ -29,6 +30,7 @@ def test_fractions_are_exact_and_the_canonical_formula_reads_back(parts):
     assert parse_composition(composition.formula) == composition
 
 
+@settings(deadline=None)
 @given(mixtures(), st.randoms(use_true_random=False))
 def test_order_and_number_of_formula_units_do_not_matter(parts, random):
     elements = [*parts.items(), ("N", sum(parts.values()))]
@@ -99,6 +101,7 @@ def test_refusals_are_one_line_that_says_what_is_wrong(text, reason):
     assert "\n" not in str(refusal.value)
 
 
+@settings(deadline=None)
 @given(mixtures(), st.fractions(Fraction(1, 2), 2, max_denominator=50))
 def test_the_formula_offered_for_a_wrong_sum_can_be_read(parts, factor):
     total = sum(parts.values())
@@ -112,6 +115,7 @@ def test_the_formula_offered_for_a_wrong_sum_can_be_read(parts, factor):
     assert set(offered.metals) == set(parts)
 
 
+@settings(deadline=None)
 @given(mixtures(), st.integers(1, 200))
 def test_metal_counts_are_exact_or_what_is_offered_is_held(parts, sites):
     total = sum(parts.values())

@@ -213,7 +213,5 @@ def test_triplets_of_a_species_are_products_of_spins():
 def test_the_choice_of_vectors_that_span_a_cell_does_not_matter():
     _, space, clusters = prepared("B1", supercell_matrix("B1", 96))
     other = place(space, LONG_PERIOD)
-    for one, two in zip(
-        (*clusters.vectors, *clusters.triplets), (*other.vectors, *other.triplets), strict=True
-    ):
+    for one, two in zip((*clusters.vectors, *clusters.triplets), (*other.vectors, *other.triplets), strict=True):
         assert np.array_equal(one, two)

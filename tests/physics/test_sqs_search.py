@@ -67,9 +67,7 @@ def test_every_exchange_changes_the_score_as_predicted(structure_type, cells, co
         assert predicted / unit == pytest.approx(objective, rel=1e-6)
 
 
-@pytest.mark.parametrize(
-    ("structure_type", "cells"), [("B1", (2, 2, 2)), ("B4", (2, 2, 1)), ("B1", (3, 3, 1))]
-)
+@pytest.mark.parametrize(("structure_type", "cells"), [("B1", (2, 2, 2)), ("B4", (2, 2, 1)), ("B1", (3, 3, 1))])
 def test_small_cells_reach_the_global_minimum(structure_type, cells):
     clusters = clusters_of(structure_type, np.diag(cells))
     size, few = clusters.size, clusters.size // 2
@@ -88,8 +86,8 @@ def test_small_cells_reach_the_global_minimum(structure_type, cells):
         ((24, 24), PAIRS_AND_TRIPLETS, 12, 0.0),
         ((12, 36), PAIRS_AND_TRIPLETS, 12, 0.10),
         ((12, 36), PAIRS, 20, 0.051),
-        ((24, 24), VECTOR_RESOLVED, 12, 0.26),
-        ((12, 36), VECTOR_RESOLVED, 12, 0.295),
+        ((24, 24), VECTOR_RESOLVED, 8, 0.27),
+        ((12, 36), VECTOR_RESOLVED, 8, 0.295),
     ],
 )
 def test_quality_of_the_cells_of_the_study(counts, weights, restarts, largest):
@@ -126,7 +124,7 @@ def test_large_blocks_are_sampled_without_losing_atoms():
     assert reached < 0.7 * correlations(clusters, random, 2).objective(VECTOR_RESOLVED).min()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(
     st.sampled_from(["B1", "B3", "B4", "Bk"]),
     st.sampled_from([(1, 1, 2), (2, 2, 1), (3, 2, 2)]),
@@ -168,9 +166,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_another_cell():
 def test_the_report_is_plain_and_rebuilds_the_cell_and_its_runners_up():
     structure, matrix = parent("B1", TIALN), supercell_matrix("B1", 48)
     calls = []
-    sqs = find_sqs(
-        structure, matrix, TIALN, seed=1, restarts=4, steps=60, progress=lambda *done: calls.append(done)
-    )
+    sqs = find_sqs(structure, matrix, TIALN, seed=1, restarts=4, steps=60, progress=lambda *done: calls.append(done))
     report = json.loads(json.dumps(sqs.report))
     assert report == sqs.report
     assert calls == [(1, 4), (2, 4), (3, 4), (4, 4)]

@@ -80,8 +80,7 @@ def cluster_space(cell: FloatArray, sites: FloatArray) -> ClusterSpace:
     cutoffs = (PAIR_CUTOFF * scale, TRIPLET_CUTOFF * scale, QUADRUPLET_CUTOFF * scale)
     operations = _operations(cell, sites)
     pairs, triplets, quadruplets = (
-        _orbits(cell, sites, operations, order, cutoff)
-        for order, cutoff in zip((2, 3, 4), cutoffs, strict=True)
+        _orbits(cell, sites, operations, order, cutoff) for order, cutoff in zip((2, 3, 4), cutoffs, strict=True)
     )
     return ClusterSpace(len(sites), cutoffs, pairs, triplets, quadruplets, _vectors(cell, sites, pairs))
 

@@ -149,9 +149,7 @@ def cluster_vector(
 def _point_functions(species: int) -> FloatArray:
     """(species, species - 1) orthogonal functions of the species number."""
     angle = 2 * np.pi * np.arange(species) / species
-    columns = [
-        -np.cos((n + 1) // 2 * angle) if n % 2 else -np.sin((n + 1) // 2 * angle) for n in range(1, species)
-    ]
+    columns = [-np.cos((n + 1) // 2 * angle) if n % 2 else -np.sin((n + 1) // 2 * angle) for n in range(1, species)]
     return np.array(columns).T.reshape(species, species - 1)
 
 

@@ -115,9 +115,7 @@ def find_sqs(
         "cutoffs": dict(zip(("pairs", "triplets", "quadruplets"), map(float, space.cutoffs), strict=True)),
         "shells": _shells(space, quality, metals),
         "triplets": _orbits(space.triplets, space, quality.triplets[0], quality.triplet_targets, metals),
-        "quadruplets": _orbits(
-            space.quadruplets, space, quality.quadruplets[0], quality.quadruplet_targets, metals
-        ),
+        "quadruplets": _orbits(space.quadruplets, space, quality.quadruplets[0], quality.quadruplet_targets, metals),
         "pair_mismatch": float(quality.pair_mismatch[0]),
         "triplet_mismatch": float(quality.triplet_mismatch[0]),
         "vector_rms": float(quality.vector_rms[0]),
@@ -153,9 +151,7 @@ def _distinct(quality: Correlations, clusters: SupercellClusters) -> list[int]:
     return distinct
 
 
-def _random_objectives(
-    clusters: SupercellClusters, counts: list[int], weights: Weights, seed: int
-) -> FloatArray:
+def _random_objectives(clusters: SupercellClusters, counts: list[int], weights: Weights, seed: int) -> FloatArray:
     generator = np.random.default_rng(seed)
     cell = np.repeat(np.arange(len(counts)), counts)
     occupations = generator.permuted(np.tile(cell, (RANDOM_CELLS, 1)), axis=1)

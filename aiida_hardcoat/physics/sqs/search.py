@@ -182,9 +182,7 @@ def _pair_coupling(groups: Sequence[IntArray], size: int) -> FloatArray:
     return coupling
 
 
-def _triplet_coupling(
-    orbits: Sequence[IntArray], size: int
-) -> tuple[list[tuple[IntArray, FloatArray]], FloatArray]:
+def _triplet_coupling(orbits: Sequence[IntArray], size: int) -> tuple[list[tuple[IntArray, FloatArray]], FloatArray]:
     fields = np.zeros((size, len(orbits)))
     sites, places = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
     for number, orbit in enumerate(orbits):
@@ -259,9 +257,7 @@ def _sampled(first: IntArray, second: IntArray, generator: np.random.Generator) 
     return generator.permutation(first)[:few_first], generator.permutation(second)[:few_second]
 
 
-def _block_scores(
-    problem: Problem, state: State, p: int, q: int, first: IntArray, second: IntArray
-) -> FloatArray:
+def _block_scores(problem: Problem, state: State, p: int, q: int, first: IntArray, second: IntArray) -> FloatArray:
     """Score (len(first) * len(second),) after each exchange of a p on `first` with a q on `second`."""
     size = len(state.occupation)
     flat = (first[:, None] * size + second).ravel()

@@ -50,9 +50,7 @@ def read_occupation(text: str) -> IntArray:
     return np.array([_DIGITS.index(character) for character in text], dtype=np.int64)
 
 
-def occupation_hash(
-    structure_type: str, matrix: IntArray, metals: Sequence[str], occupation: IntArray
-) -> str:
+def occupation_hash(structure_type: str, matrix: IntArray, metals: Sequence[str], occupation: IntArray) -> str:
     """sha256 of the structure type, the lattice and the metal on every site.
 
     It depends on the supercell's lattice only, not on the vectors chosen to span it.

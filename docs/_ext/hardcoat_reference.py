@@ -1,0 +1,119 @@
+"""Directives that write the reference of nodes and processes from the code itself.
+
+``{elastic-fields}`` tabulates the fields of ``ElasticData``; ``{process-spec} package.module:Class`` the inputs, outputs
+and exit codes of a CalcJob or workchain. Both make Markdown, which MyST parses in place.
+"""
+
+from __future__ import annotations
+
+import types
+from importlib import import_module
+from typing import Any, Literal, Union, get_args, get_origin
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+
+class MarkdownDirective(SphinxDirective):
+    """A directive whose content is Markdown lines that it makes."""
+
+    def lines(self) -> list[str]:
+        raise NotImplementedError
+
+    def run(self) -> list[nodes.Node]:
+        container = nodes.container()
+        self.state.nested_parse(StringList(self.lines(), source=self.env.docname), 0, container)
+        return container.children
+
+
+class ElasticFields(MarkdownDirective):
+    def lines(self) -> list[str]:
+        from aiida_hardcoat.data.elastic import ElasticData
+
+        own = ElasticData.AttributesModel.__annotations__
+        fields = ElasticData.AttributesModel.model_fields
+        rows = [(f"`{name}`", type_name(fields[name].annotation), fields[name].description) for name in own]
+        return table(("field", "type", "meaning"), rows)
+
+
+class ProcessSpec(MarkdownDirective):
+    required_arguments = 1
+
+    def lines(self) -> list[str]:
+        module, _, name = self.arguments[0].partition(":")
+        process = getattr(import_module(module), name)
+        spec = process.spec()
+        inputs = [row for row in ports(spec.inputs) if not row[0].startswith("`metadata")]
+        codes = sorted(spec.exit_codes.values(), key=lambda code: code.status)
+        return [
+            *table(("input", "type", "required", "meaning"), inputs),
+            "",
+            *table(("output", "type", "required", "meaning"), list(ports(spec.outputs))),
+            "",
+            *table(
+                ("exit code", "label", "message"),
+                [(str(code.status), f"`{name}`", code.message) for name, code in labelled(spec, codes)],
+            ),
+        ]
+
+
+def labelled(spec: Any, codes: list[Any]) -> list[tuple[str, Any]]:
+    labels = {code.status: label for label, code in spec.exit_codes.items()}
+    return [(labels[code.status], code) for code in codes if code.status]
+
+
+def ports(namespace: Any, prefix: str = ""):
+    """(name, type, required, help) of every port but metadata and what is nested in it."""
+    from plumpy.ports import PortNamespace
+
+    for name, port in sorted(namespace.items()):
+        if name in ("metadata", "monitors", "handler_overrides"):
+            continue
+        path = f"{prefix}{name}"
+        nested = isinstance(port, PortNamespace)
+        if nested and len(port):
+            yield from ports(port, f"{path}.")
+        else:
+            has_default = getattr(port, "has_default", bool)()
+            required = "yes" if port.required and not has_default else "no"
+            yield f"`{path}`", type_name(port.valid_type), required, port.help or ""
+
+
+def type_name(annotation: Any) -> str:
+    """A type as a reader would write it."""
+    if annotation is None or annotation is type(None):
+        return "none"
+    if isinstance(annotation, tuple):
+        return " or ".join(type_name(one) for one in annotation if one is not type(None))
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin in (Union, types.UnionType):
+        return " or ".join(type_name(one) for one in arguments)
+    if origin is Literal:
+        return " or ".join(f"`{one}`" for one in arguments)
+    if origin is dict:
+        return "dict"
+    if origin is list:
+        inner = type_name(arguments[0])
+        return "6x6 matrix" if inner == "list of float" else f"list of {inner}"
+    return getattr(annotation, "__name__", str(annotation))
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
+    def line(cells: tuple[str, ...]) -> str:
+        return "| " + " | ".join(" ".join(str(cell).split()).replace("|", "\\|") for cell in cells) + " |"
+
+    return [line(head), line(("---",) * len(head)), *(line(row) for row in rows)]
+
+
+def escape_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """|C12| in a docstring is an absolute value, where reStructuredText would see a substitution."""
+    lines[:] = [line.replace("|", "\\|") for line in lines]
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    app.connect("autodoc-process-docstring", escape_bars)
+    app.add_directive("elastic-fields", ElasticFields)
+    app.add_directive("process-spec", ProcessSpec)
+    return {"version": "1", "parallel_read_safe": True}
