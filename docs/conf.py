@@ -32,6 +32,7 @@ exclude_patterns = ["_build", "_ext", "_static"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
+smartquotes = False  # "--system" is an option, not a dash
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import click
@@ -78,12 +81,15 @@ def table(entries: list[Any]) -> str:
 def closing(entries: list[Any], seconds: float) -> str:
     """How to go on."""
     alloy = entries[1]
-    path = os.environ.get("AIIDA_PATH")
-    activate = f"export AIIDA_PATH={path}" if path else None
+    first = []
+    if shutil.which("hardcoat") is None:
+        first.append(f"  source {Path(sys.prefix) / 'bin' / 'activate'}")
+    if "AIIDA_PATH" in os.environ:
+        first.append(f"  export AIIDA_PATH={os.environ['AIIDA_PATH']}")
     lines = [
         "",
-        f"{len(entries)} entries in {seconds:.0f} s. To go on" + (", first:" if activate else ":"),
-        *([f"  {activate}"] if activate else []),
+        f"{len(entries)} entries in {seconds:.0f} s. To go on" + (", first:" if first else ":"),
+        *first,
         "  hardcoat list                                  all entries",
         f"  hardcoat show {alloy.pk:<32d} the card of {alloy.formula}",
         f"  verdi node graph generate {alloy.pk:<20d} its provenance, as a PDF (needs Graphviz)",

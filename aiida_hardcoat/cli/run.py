@@ -230,8 +230,8 @@ def failure(node: ProcessNode) -> str:
 
 def show_plan(composition: str, choices: dict[str, Any], overrides: dict[str, Any]) -> None:
     """What a run would do."""
-    from aiida_hardcoat.physics.quasirandom import find_structure
     from aiida_hardcoat.engines import DEFAULT, load_engine
+    from aiida_hardcoat.physics.quasirandom import find_structure
     from aiida_hardcoat.physics.strain import strain_set
     from aiida_hardcoat.workflows.alloy import check_alloy
     from aiida_hardcoat.workflows.protocols import load_protocol

@@ -20,8 +20,7 @@ from aiida_hardcoat.physics.strain import strain_set
 from aiida_hardcoat.workflows import elastic, relax
 from aiida_hardcoat.workflows.elastic import ElasticWorkChain
 from aiida_hardcoat.workflows.protocols import load_protocol
-from aiida_hardcoat.workflows.relax import RelaxWorkChain, check_engine, define_engine_inputs, reason_of
-
+from aiida_hardcoat.workflows.relax import RelaxWorkChain, check_engine, define_engine_inputs, message_of
 
 LARGEST_STRAIN = 0.15
 """A typing error is likelier beyond it."""
@@ -86,8 +85,8 @@ class AlloyWorkChain(WorkChain):
         spec.output("entry", valid_type=ElasticData, help="The catalogue's entry.")
         spec.output("structure", valid_type=orm.StructureData, help="The quasirandom structure before relaxation.")
         spec.output("relaxed_structure", valid_type=orm.StructureData, help="The relaxed structure.")
-        spec.exit_code(401, "ERROR_RELAXATION_FAILED", message="The relaxation failed: {reason}")
-        spec.exit_code(402, "ERROR_STRAINS_FAILED", message="The strained cells failed: {reason}")
+        spec.exit_code(401, "ERROR_RELAXATION_FAILED", message="{reason}")
+        spec.exit_code(402, "ERROR_STRAINS_FAILED", message="{reason}")
 
     @classmethod
     def get_builder_from_protocol(
@@ -141,7 +140,7 @@ class AlloyWorkChain(WorkChain):
 
     def inspect_relaxation(self) -> ExitCode | None:
         if not self.ctx.relaxation.is_finished_ok:
-            return self.exit_codes.ERROR_RELAXATION_FAILED.format(reason=reason_of(self.ctx.relaxation))
+            return self.exit_codes.ERROR_RELAXATION_FAILED.format(reason=message_of(self.ctx.relaxation))
         self.out("relaxed_structure", self.ctx.relaxation.outputs.structure)
         return None
 
@@ -161,7 +160,7 @@ class AlloyWorkChain(WorkChain):
 
     def inspect_strains(self) -> ExitCode | None:
         if not self.ctx.elastic.is_finished_ok:
-            return self.exit_codes.ERROR_STRAINS_FAILED.format(reason=reason_of(self.ctx.elastic))
+            return self.exit_codes.ERROR_STRAINS_FAILED.format(reason=message_of(self.ctx.elastic))
         return None
 
     def results(self) -> None:

@@ -70,7 +70,7 @@ class RelaxWorkChain(WorkChain):
         spec.exit_code(
             401,
             "ERROR_RELAXATION_FAILED",
-            message="The relaxation failed: {reason} See `verdi process report` of its last job.",
+            message="The relaxation failed: {reason}",
         )
 
     @classmethod
@@ -121,6 +121,11 @@ class RelaxWorkChain(WorkChain):
         for name in ("structure", "trajectory", "summary"):
             self.out(name, relaxation.outputs[name])
         return None
+
+
+def message_of(workchain: orm.ProcessNode) -> str:
+    """The message of a workchain that says itself what it was doing when it failed."""
+    return workchain.exit_message or reason_of(workchain)
 
 
 def reason_of(process: orm.ProcessNode) -> str:

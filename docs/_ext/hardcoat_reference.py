@@ -1,7 +1,7 @@
 """Directives that write the reference of nodes and processes from the code itself.
 
-``{elastic-fields}`` tabulates the fields of ``ElasticData``; ``{process-spec} package.module:Class`` the inputs, outputs
-and exit codes of a CalcJob or workchain. Both make Markdown, which MyST parses in place.
+``{elastic-fields}`` tabulates the fields of ``ElasticData``; ``{process-spec} package.module:Class`` the inputs,
+outputs and exit codes of a CalcJob or workchain. Both make Markdown, which MyST parses in place.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from docutils import nodes
 from docutils.statemachine import StringList
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
+
+AIIDA_CODES = 100
+"""Below this the exit codes are those that every AiiDA process has."""
 
 
 class MarkdownDirective(SphinxDirective):
@@ -45,23 +48,17 @@ class ProcessSpec(MarkdownDirective):
         module, _, name = self.arguments[0].partition(":")
         process = getattr(import_module(module), name)
         spec = process.spec()
-        inputs = [row for row in ports(spec.inputs) if not row[0].startswith("`metadata")]
-        codes = sorted(spec.exit_codes.values(), key=lambda code: code.status)
+        codes = sorted(spec.exit_codes.items(), key=lambda item: item[1].status)
         return [
-            *table(("input", "type", "required", "meaning"), inputs),
+            *table(("input", "type", "required", "meaning"), list(ports(spec.inputs))),
             "",
             *table(("output", "type", "required", "meaning"), list(ports(spec.outputs))),
             "",
             *table(
                 ("exit code", "label", "message"),
-                [(str(code.status), f"`{name}`", code.message) for name, code in labelled(spec, codes)],
+                [(str(code.status), f"`{label}`", code.message) for label, code in codes if code.status >= AIIDA_CODES],
             ),
         ]
-
-
-def labelled(spec: Any, codes: list[Any]) -> list[tuple[str, Any]]:
-    labels = {code.status: label for label, code in spec.exit_codes.items()}
-    return [(labels[code.status], code) for code in codes if code.status]
 
 
 def ports(namespace: Any, prefix: str = ""):

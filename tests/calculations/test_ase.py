@@ -306,9 +306,7 @@ def test_garbled_records_are_an_error_and_the_sound_ones_are_kept(job, parse, ga
     results, node = parse(text(job[0]), garble(job[1]))
     assert node.exit_status == code_of("ERROR_OUTPUT_INVALID")
     assert results["summary"]["finished"] >= 1
-    np.testing.assert_array_equal(
-        results["trajectory"].get_array("stresses")[0], json.loads(job[1][1])["stress"]
-    )
+    np.testing.assert_array_equal(results["trajectory"].get_array("stresses")[0], json.loads(job[1][1])["stress"])
 
 
 def test_output_that_is_no_text(job, parse):

@@ -48,7 +48,9 @@ def trajectory(atoms, strains, stresses, converged=None, thresholds=None):
     return node
 
 
-def entry_of(tensor=None, reference_stress=(0, 0, 0, 0, 0, 0), level=LEVEL, rows=slice(None), ions="relaxed", **changes):
+def entry_of(
+    tensor=None, reference_stress=(0, 0, 0, 0, 0, 0), level=LEVEL, rows=slice(None), ions="relaxed", **changes
+):
     tensor = cubic_tensor() if tensor is None else tensor
     atoms = changes.pop("atoms", rocksalt())
     reference = stress_to_matrix(np.array(reference_stress, dtype=float))
@@ -135,7 +137,9 @@ def test_two_levels_of_theory_are_never_mixed():
     assert entry_of(level={**LEVEL, "device": "cuda", "torch_version": "2.13.0"}).c11 == pytest.approx(C11)
 
 
-@pytest.mark.parametrize("change", [{"model": "other"}, {"version": "1.1"}, {"sha256": "1"}, {"options": {"modal": "mpa"}}])
+@pytest.mark.parametrize(
+    "change", [{"model": "other"}, {"version": "1.1"}, {"sha256": "1"}, {"options": {"modal": "mpa"}}]
+)
 def test_fingerprint_tells_levels_apart(change):
     assert level_fingerprint({**LEVEL, **change}) != level_fingerprint(LEVEL)
     assert level_fingerprint(dict(reversed(LEVEL.items()))) == level_fingerprint(LEVEL)

@@ -47,7 +47,9 @@ def test_integers_become_floats():
     for name, field in FIELDS.items():
         if field.annotation in (float, float | None) and attributes.get(name) is not None:
             assert type(attributes[name]) is float, name
-    assert all(type(value) is float for name in ("tensor", "tensor_fitted") for row in attributes[name] for value in row)
+    assert all(
+        type(value) is float for name in ("tensor", "tensor_fitted") for row in attributes[name] for value in row
+    )
     assert type(attributes["number_of_atoms"]) is int
     assert type(attributes["sqs_seed"]) is int
 
@@ -71,7 +73,9 @@ def test_wrong_types_and_unknown_fields_are_refused(changes, words):
         ElasticData(**{**entry_values(), **changes})
 
 
-@pytest.mark.parametrize("name", sorted(name for name, field in FIELDS.items() if field.is_required() and name in entry_values()))
+@pytest.mark.parametrize(
+    "name", sorted(name for name, field in FIELDS.items() if field.is_required() and name in entry_values())
+)
 def test_no_required_field_can_be_left_out(name):
     values = entry_values()
     del values[name]
@@ -180,7 +184,9 @@ def test_module_needs_neither_torch_nor_pymatgen():
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize(("x", "label"), [(0.5, "B1/Al-Ti-N/0.500000"), (1 / 3, "B1/Al-Ti-N/0.333333"), (1, "B1/Al-Ti-N/1.000000")])
+@pytest.mark.parametrize(
+    ("x", "label"), [(0.5, "B1/Al-Ti-N/0.500000"), (1 / 3, "B1/Al-Ti-N/0.333333"), (1, "B1/Al-Ti-N/1.000000")]
+)
 def test_label(x, label):
     assert entry_label("B1", "Al-Ti-N", x) == label
 

@@ -233,7 +233,7 @@ def test_exploded_job_gets_small_steps_once(inspect):
 
 @pytest.mark.parametrize("label", HOPELESS)
 def test_hopeless_job_keeps_its_exit_code_and_message(inspect, label):
-    result, process = inspect(label)
+    result, _ = inspect(label)
     assert result.status == getattr(EXIT, label).status
     assert result.message == getattr(EXIT, label).message
 

@@ -77,7 +77,9 @@ def structure():
 
 def test_relax_builder(code):
     workchain = WorkflowFactory("hardcoat.relax")
-    builder = workchain.get_builder_from_protocol(code, structure(), "fast", {"max_steps": 9}, engine=PAIR, ions="clamped")
+    builder = workchain.get_builder_from_protocol(
+        code, structure(), "fast", {"max_steps": 9}, engine=PAIR, ions="clamped"
+    )
     assert builder.settings.get_dict() == {**load_protocol("fast")["relaxation"], "max_steps": 9}
     assert (builder.engine.value, builder.ions.value, builder.code.uuid) == (PAIR, "clamped", code.uuid)
 
