@@ -72,8 +72,8 @@ def prepare(structure_type: str, formula: str, shape: str = "study") -> Cell:
 def ours(cell: Cell, weights: Weights, seconds: float, seed: int = 0) -> tuple[np.ndarray, float]:
     """The occupation found in about `seconds` of CPU time, and the time taken."""
     begin = time.process_time()
-    search(cell.clusters, cell.counts, weights, seed=seed + 10**6, restarts=3, steps=STEPS)
-    one = (time.process_time() - begin) / 3
+    search(cell.clusters, cell.counts, weights, seed=seed + 10**6, restarts=8, steps=STEPS)
+    one = (time.process_time() - begin) / 8
     begin = time.process_time()
     restarts = max(1, int(0.85 * seconds / one))
     found = search(cell.clusters, cell.counts, weights, seed=seed, restarts=restarts, steps=STEPS)

@@ -157,7 +157,7 @@ class ElasticData(Data):
         """Fields read as attributes of the node, e.g. ``entry.bulk_modulus``."""
         if not name.startswith("_") and name in type(self).AttributesModel.model_fields:
             return self.base.attributes.get(name)
-        raise AttributeError(name)
+        return super().__getattr__(name)
 
 
 def check_consistency(values: dict[str, Any]) -> None:
