@@ -15,11 +15,13 @@ SAME = ("structure_type", "ions", "level_fingerprint")
 def mixing_energies(entries: Iterable[Any]) -> dict[int, float]:
     """Mixing energy of each entry by PK, eV per formula unit, from the end members among the entries.
 
-    :param entries: nodes or rows with ``pk``, ``fractions``, ``energy_per_formula`` and :data:`SAME`.
+    :param entries: nodes, or dicts with ``pk``, ``fractions``, ``energy_per_formula`` and :data:`SAME`.
     :raises InputError: naming the first end member that is missing at the same level of theory.
     """
     values = [as_row(entry) for entry in entries]
-    ends = {(*key(row), next(iter(row["fractions"]))): row["energy_per_formula"] for row in values if is_end(row)}
+    # Of several equal end members the newest counts.
+    newest = sorted(values, key=lambda row: row["pk"])
+    ends = {(*key(row), next(iter(row["fractions"]))): row["energy_per_formula"] for row in newest if is_end(row)}
     return {
         row["pk"]: mixing_energy(row["energy_per_formula"], row["fractions"], end_members(row, ends)) for row in values
     }

@@ -12,6 +12,7 @@ from aiida_hardcoat.data.catalogue import DEFAULT_LABEL, CatalogueGroup
 from aiida_hardcoat.data.elastic import ElasticData
 from aiida_hardcoat.engines.settings import nearest
 from aiida_hardcoat.errors import InputError
+from aiida_hardcoat.physics.prototypes import check_structure_type
 
 COLUMNS = (
     "system",
@@ -54,6 +55,8 @@ NUMBERS = tuple(
 )
 """Fields that can be searched by a range."""
 
+FLAGS = ("stable", "stable_with_tolerance")
+
 X_SLACK = 1e-6
 """A composition typed with a few digits is found all the same."""
 
@@ -82,6 +85,10 @@ def search(
     :param sort: a column, with a minus in front for falling order.
     :raises InputError: for a column that does not exist, or an empty range.
     """
+    if structure_type is not None:
+        check_structure_type(structure_type)
+    if level is not None:
+        check_level(level, label)
     filters: list[dict[str, Any]] = []
     if system is not None:
         filters.append({"attributes.system": canonical_system(system)})
@@ -106,6 +113,8 @@ def search(
         project=["id", "uuid", "label", *(f"attributes.{name}" for name in COLUMNS)],
     )
     rows = [dict(zip(("pk", "uuid", "label", *COLUMNS), row, strict=True)) for row in query.iterall()]
+    for row in rows:
+        row.update({name: bool(row[name]) for name in FLAGS})  # SQLite has no booleans
     # Sorted here, since SQLite would compare JSON numbers as text.
     rows.sort(key=lambda row: (row["structure_type"], row["x"], row["pk"]))
     known = [row for row in rows if row[order] is not None]
@@ -128,6 +137,15 @@ def range_filters(name: str, low: float | None, high: float | None) -> list[dict
     if high is not None:
         filters.append({f"attributes.{name}": {"<=": float(high) + slack}})
     return filters
+
+
+def check_level(level: str, label: str) -> None:
+    """Refuse a level of theory that no entry has, rather than find nothing."""
+    query = QueryBuilder().append(CatalogueGroup, filters={"label": label}, tag="group")
+    query.append(ElasticData, with_group="group", project="attributes.level")
+    levels = sorted(set(query.all(flat=True)))
+    if levels and level not in levels:
+        raise InputError(f"no entry of level '{level}': {nearest(level, levels)}")
 
 
 def canonical_system(text: str) -> str:

@@ -48,7 +48,6 @@ def cmd_demo(engine: str) -> None:
             "protocol": PROTOCOL,
             "engine": engine,
             "ions": "relaxed",
-            "threads": None,
         }
         entry = run.run_here(run.alloy_builder(code, composition, choices, {}), show=False)
         if entry is None:

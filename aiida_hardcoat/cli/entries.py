@@ -96,24 +96,37 @@ def load_entry(identifier: str) -> Any:
     :raises InputError: where there is none.
     """
     from aiida.common.exceptions import MultipleObjectsError, NotExistent
-    from aiida.orm import QueryBuilder, load_node
+    from aiida.orm import load_node
 
+    from aiida_hardcoat.catalogue.query import search
     from aiida_hardcoat.data.elastic import ElasticData
 
+    missing = InputError(f"no entry '{identifier}': `hardcoat list` shows all")
     if "/" in identifier:
-        query = QueryBuilder().append(ElasticData, filters={"label": identifier}, project="*")
-        query.order_by({ElasticData: {"id": "desc"}})
-        row = query.first()
-        if row is None:
-            raise InputError(f"no entry '{identifier}': `hardcoat list` shows all")
-        return row[0]
+        structure_type, system, x = parse_label(identifier)
+        rows = search(structure_type=structure_type, system=system, x=(x, x), sort="x")
+        if not rows:
+            raise missing
+        return load_node(max(row["pk"] for row in rows))
     try:
         node = load_node(identifier)
     except (NotExistent, MultipleObjectsError, ValueError):
-        raise InputError(f"no entry '{identifier}': `hardcoat list` shows all") from None
+        raise missing from None
     if not isinstance(node, ElasticData):
         raise InputError(f"node {identifier} is no entry but {type(node).__name__}: `hardcoat list` shows all")
     return node
+
+
+def parse_label(label: str) -> tuple[str, str, float]:
+    """Structure type, system and x of a label, its metals in any order and x with any digits.
+
+    :raises InputError: for a text that is no label.
+    """
+    try:
+        structure_type, system, x = label.split("/")
+        return structure_type, system, float(x)
+    except ValueError:
+        raise InputError(f"'{label}' is no label: write it like B1/Al-Ti-N/0.5") from None
 
 
 def parse_range(text: str) -> tuple[float | None, float | None]:

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 
     from aiida_hardcoat.data.elastic import ElasticData
 
-MAX_THREADS = 4
-"""Beyond a few threads a potential of this size is bound by memory."""
-SMALL_CELL = 32
-"""Atoms below which a second thread costs more than it brings."""
 
 
 @click.command("run")
@@ -31,6 +27,7 @@ SMALL_CELL = 32
 @click.option("--atoms", type=int, help="Atoms in the cell; the protocol's by default (96).")
 @click.option("--cell", metavar="SHAPE", help="Shape of the cell: long-period, study, or AxBxC of primitive cells.")
 @click.option("--engine", metavar="ENGINE[:MODEL]", help="ase:7net-l3i5 (default), ase:7net-0, ase:chgnet, ...")
+@click.option("--code", metavar="LABEL", help="AiiDA code to run instead of the one that `hardcoat setup` made.")
 @click.option("--ions", default="relaxed", show_default=True, metavar="relaxed|clamped", help="Ions under strain.")
 @click.option("--protocol", metavar="NAME", help="fast, balanced (default) or stringent.")
 @click.option("--seed", type=int, help="Seed of the SQS search.")
@@ -50,6 +47,7 @@ def cmd_run(composition: str, **choices: Any) -> None:
     if choices["sqs_count"] < 1:
         raise InputError(f"--sqs-count must be at least 1, not {choices['sqs_count']}")
     settings = collect_overrides(choices)
+    set_threads(choices["threads"], submitted=choices["submit"])
     if choices["dry_run"]:
         show_plan(composition, choices, settings)
         return
@@ -57,7 +55,7 @@ def cmd_run(composition: str, **choices: Any) -> None:
     from aiida_hardcoat.cli.profile import require_disk_space, use_profile
 
     profile = use_profile()
-    code = engine_code(choices["engine"])
+    code = engine_code(choices["engine"], choices["code"])
     require_disk_space(*work_folders(code))
     builders = []
     for seed in seeds(choices, settings):
@@ -129,22 +127,24 @@ def seeds(choices: dict[str, Any], overrides: dict[str, Any]) -> range:
     return range(first, first + choices["sqs_count"])
 
 
-def engine_code(engine: str | None) -> Any:
-    """The code that ``hardcoat setup`` made for an engine.
+def engine_code(engine: str | None, label: str | None = None) -> Any:
+    """The code of that label, else the one that ``hardcoat setup`` made for the engine.
 
-    :raises InputError: when it is missing.
+    :raises InputError: when it is missing, or several have that label.
     """
-    from aiida.common.exceptions import NotExistent
+    from aiida.common.exceptions import MultipleObjectsError, NotExistent
     from aiida.orm import load_code
 
     from aiida_hardcoat.engines import DEFAULT, load_engine
 
     module, model = load_engine(engine or DEFAULT)
-    label = module.code_label(model)
+    label = label or module.code_label(model)
     try:
         return load_code(label)
     except NotExistent:
         raise InputError(f"the profile has no code '{label}': run `hardcoat setup`") from None
+    except MultipleObjectsError:
+        raise InputError(f"several codes are called '{label}': choose one with --code {label}@COMPUTER") from None
 
 
 def work_folders(code: Any) -> list[Path]:
@@ -160,30 +160,32 @@ def work_folders(code: Any) -> list[Path]:
 def alloy_builder(code: Any, composition: str, choices: dict[str, Any], overrides: dict[str, Any]) -> ProcessBuilder:
     from aiida_hardcoat.engines import DEFAULT
     from aiida_hardcoat.workflows.alloy import AlloyWorkChain
-    from aiida_hardcoat.workflows.protocols import load_protocol
 
-    settings = load_protocol(choices["protocol"], overrides)
     return AlloyWorkChain.get_builder_from_protocol(
         code,
         composition,
         choices["structure_type"],
         choices["protocol"],
         overrides,
-        options={"environment_variables": thread_environment(choices["threads"], settings["sqs"]["atoms"])},
         engine=choices["engine"] or DEFAULT,
         ions=choices["ions"],
     )
 
 
-def thread_environment(asked: int | None, atoms: int) -> dict[str, str]:
-    """Environment that sets the threads of a job; waiting threads sleep, so that a busy machine is not slowed down.
+def set_threads(asked: int | None, *, submitted: bool) -> None:
+    """Threads of the jobs that this process starts, which inherit its environment.
 
-    :raises InputError: for less than one thread.
+    An option of the job would do as well, but would become part of what AiiDA's cache compares.
+
+    :raises InputError: for less than one thread, or for a run that the daemon will start.
     """
-    if asked is not None and asked < 1:
+    if asked is None:
+        return
+    if asked < 1:
         raise InputError(f"--threads must be at least 1, not {asked}")
-    number = asked or (min(os.cpu_count() or 1, MAX_THREADS) if atoms >= SMALL_CELL else 1)
-    return {"OMP_NUM_THREADS": str(number), "OMP_WAIT_POLICY": "PASSIVE"}
+    if submitted:
+        raise InputError("--threads is for runs that wait: `export OMP_NUM_THREADS=N` before `verdi daemon start`")
+    os.environ["OMP_NUM_THREADS"] = str(asked)
 
 
 def submit(builder: ProcessBuilder, profile: Profile) -> None:
@@ -205,11 +207,13 @@ def submit(builder: ProcessBuilder, profile: Profile) -> None:
 def run_here(builder: ProcessBuilder, *, show: bool = True) -> ElasticData | None:
     """Run in this process with progress; say why where there is no entry."""
     from aiida_hardcoat.catalogue.card import card
+    from aiida_hardcoat.data.catalogue import catalogue, find_equal
     from aiida_hardcoat.workflows.launch import run
 
     node = run(builder, lambda line: click.echo(f"  {line}", err=True))
     if node.is_finished_ok:
-        entry: ElasticData = node.outputs.entry
+        # A run from the cache ends in a copy: what is shown is the entry that the catalogue holds.
+        entry = find_equal(catalogue(), node.outputs.entry) or node.outputs.entry
         if show:
             click.echo(card(entry))
         return entry

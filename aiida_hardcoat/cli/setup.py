@@ -23,13 +23,14 @@ COMPUTER = "localhost"
 def cmd_setup() -> None:
     """Complete the AiiDA profile with a computer, a code and a catalogue; make the profile if there is none.
 
-    Uses the profile given with `hardcoat -p NAME setup`, else the default one. Where AiiDA has no profile at all, an
-    embedded one is made (SQLite and ZeroMQ: no service, no administrator). Running it again changes nothing.
+    Uses the profile given with `hardcoat -p NAME setup`, else the default one. One that does not exist is made as an
+    embedded profile (SQLite and ZeroMQ: no service, no administrator); it becomes the default where there is none.
+    Running it again changes nothing.
     """
     from aiida_hardcoat.cli.profile import use_profile
 
     if not profile_exists():
-        make_embedded_profile()
+        make_embedded_profile(click.get_current_context().meta.get("hardcoat.profile") or EMBEDDED)
     profile = use_profile()
     click.echo(f"profile    {profile.name} ({profile.storage_backend})")
     enable_caching(profile)
@@ -45,19 +46,19 @@ def cmd_setup() -> None:
 
 
 def profile_exists() -> bool:
-    """Whether the profile that is asked for, or any default one, exists; a name that does not is told later."""
+    """Whether the profile that is asked for, or a default one, exists."""
     from aiida.common.exceptions import MissingConfigurationError
     from aiida.manage import get_config
 
-    if click.get_current_context().meta.get("hardcoat.profile") is not None:
-        return True
+    name = click.get_current_context().meta.get("hardcoat.profile")
     try:
-        return get_config().default_profile_name is not None
+        config = get_config()
     except MissingConfigurationError:
         return False
+    return config.default_profile_name is not None if name is None else name in config.profile_names
 
 
-def make_embedded_profile() -> None:
+def make_embedded_profile(name: str) -> None:
     """SQLite storage and the ZeroMQ broker, in AiiDA's own folder (AIIDA_PATH or the home directory)."""
     from aiida.manage import get_config
     from aiida.manage.configuration import create_profile
@@ -66,7 +67,7 @@ def make_embedded_profile() -> None:
     config = get_config(create=True)
     profile = create_profile(
         config,
-        name=EMBEDDED,
+        name=name,
         email="hardcoat@localhost",
         storage_backend="core.sqlite_dos",
         storage_config={},
@@ -75,7 +76,7 @@ def make_embedded_profile() -> None:
     )
     config.set_option("runner.poll.interval", 1, scope=profile.name)
     config.set_option("daemon.timeout", 30, scope=profile.name)
-    config.set_default_profile(profile.name)
+    config.set_default_profile(profile.name)  # only where there is none yet
     config.store()
 
 

@@ -34,8 +34,10 @@ def catalogue(label: str = DEFAULT_LABEL) -> CatalogueGroup:
     return cast(CatalogueGroup, group)
 
 
-def holds_equal(group: CatalogueGroup, entry: ElasticData) -> bool:
-    """Whether the group has a node of equal content."""
+def find_equal(group: CatalogueGroup, entry: ElasticData) -> ElasticData | None:
+    """The entry of equal content that the group holds: of a cached run, the one that was computed."""
     query = QueryBuilder().append(CatalogueGroup, filters={"id": group.pk}, tag="group")
-    query.append(ElasticData, with_group="group", filters={"extras._aiida_hash": entry.base.caching.get_hash()})
-    return query.count() > 0
+    content = {"extras._aiida_hash": entry.base.caching.get_hash()}
+    query.append(ElasticData, with_group="group", filters=content, project="*")
+    row = query.first()
+    return row[0] if row else None

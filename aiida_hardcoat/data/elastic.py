@@ -34,6 +34,9 @@ class ElasticData(Data):
     stored as floats: pass floats to filters too, since SQLite compares with the type of the filter's value.
     """
 
+    # Two runs of one calculation are one entry, however long each took.
+    _hash_ignored_attributes = ("evaluations", "seconds")
+
     class AttributesModel(Data.AttributesModel):
         # what it is
         system: str = field("Metals in alphabetical order, then the anion, e.g. Al-Ti-N")

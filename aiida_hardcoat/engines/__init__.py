@@ -8,6 +8,8 @@ An engine is a module named by the entry-point group ``hardcoat.engines`` that h
     raises :class:`~aiida_hardcoat.errors.InputError` for a model it does not know;
 ``check_settings(task, model, settings)``
     raises it for settings that are unknown or out of range;
+``level_settings(settings)``
+    the part of the settings that decides the level of theory, which relaxation and strains must share;
 ``code_label(model)``
     the label of the AiiDA code that ``hardcoat setup`` makes for it;
 ``get_builder(...)``
@@ -47,6 +49,8 @@ class Engine(Protocol):
     def check_model(self, model: str) -> None: ...
 
     def check_settings(self, task: str, model: str, settings: dict[str, Any]) -> None: ...
+
+    def level_settings(self, settings: dict[str, Any]) -> dict[str, Any]: ...
 
     def code_label(self, model: str) -> str: ...
 

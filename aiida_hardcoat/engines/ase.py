@@ -36,6 +36,11 @@ def check_settings(task: str, model: str, settings: dict[str, Any]) -> None:
     validate_ase_settings(complete_settings(task, model, settings))
 
 
+def level_settings(settings: dict[str, Any]) -> dict[str, Any]:
+    """The options of the model, beside the model itself."""
+    return {"model_options": {**DEFAULTS, **settings}["model_options"]}
+
+
 def code_label(model: str) -> str:
     """All models run with the same Python."""
     return "hardcoat-ase"

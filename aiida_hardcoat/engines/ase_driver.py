@@ -54,6 +54,10 @@ def sha256_of(path: str | os.PathLike) -> str:
     return digest.hexdigest()
 
 
+def is_file(value: object) -> bool:
+    return isinstance(value, str) and os.path.isfile(value)
+
+
 def load_sevennet(model: str, options: dict):
     import sevenn.util
     from sevenn.calculator import SevenNetCalculator
@@ -90,7 +94,7 @@ def load_import_path(model: str, options: dict):
     if not hasattr(module, class_name):
         raise DriverError("missing_package", f"{module_name} has no calculator {class_name}")
     calculator = getattr(module, class_name)(**options)
-    files = sorted(value for value in options.values() if isinstance(value, str) and os.path.isfile(value))
+    files = sorted(value for value in options.values() if is_file(value))
     digest = sha256_of(files[0] if files else str(module.__file__))
     return calculator, module_name.split(".")[0], digest, "cpu"
 
@@ -119,7 +123,8 @@ def load_calculator(model: str, options: dict):
     level = {
         "engine": "ase",
         "model": model,
-        "options": options,
+        # A file is named by its content, so that the same weights elsewhere are the same level of theory.
+        "options": {key: f"sha256:{sha256_of(value)}" if is_file(value) else value for key, value in options.items()},
         "package": package,
         "version": version(package),
         "sha256": digest,
@@ -141,6 +146,17 @@ def count_evaluations(calculator) -> dict:
 
     calculator.calculate = counted
     return counter
+
+
+def choose_threads(atoms: int) -> None:
+    """Threads of the calculator's libraries, unless the environment says it; before they are first imported.
+
+    In small cells a second thread costs more than it brings; beyond a few, a potential of this size is bound by memory.
+    Threads that wait sleep, so that a busy machine is not slowed down.
+    """
+    threads = min(os.cpu_count() or 1, 4) if atoms >= 32 else 1
+    os.environ.setdefault("OMP_NUM_THREADS", str(threads))
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 # --- geometry ---------------------------------------------------------------------------------------------------
@@ -341,6 +357,7 @@ def run(folder: Path, report=print) -> None:
     strains = job["strains"] if job["strains"] is not None else [[0.0] * 6]
     previous = load_records(folder / "previous.jsonl")
 
+    choose_threads(len(parent))
     started = time.perf_counter()
     calculator, level = load_calculator(settings["model"], settings["model_options"])
     counter = count_evaluations(calculator)
@@ -368,6 +385,9 @@ def run(folder: Path, report=print) -> None:
                 atoms.calc = calculator
                 record, hessian = evaluate(task, atoms, settings, curvature, counter, report)
                 record["index"] = index
+                if earlier is not None:
+                    record["evaluations"] += earlier["evaluations"]
+                    record["seconds"] += earlier["seconds"]
                 if task == "relax_ions" and hessian is not None and record["status"] == "ok":
                     # The strained cells are alike: what one relaxation learns of the curvature serves the next.
                     curvature = hessian

@@ -67,8 +67,8 @@ class AseParser(Parser):
         for line in output.splitlines():
             if line.startswith(FAILURE_MARK):
                 kind, _, message = line.removeprefix(FAILURE_MARK).strip().partition(": ")
-                self.logger.warning(message)
-                return getattr(self.exit_codes, FAILURES.get(kind, "ERROR_CALCULATOR_FAILED"))
+                code: ExitCode = getattr(self.exit_codes, FAILURES.get(kind, "ERROR_CALCULATOR_FAILED"))
+                return code.format(reason=message)
         errors = self.content(ERRORS) + self.content(str(self.node.get_option("scheduler_stderr")))
         if "MemoryError" in errors or "oom-kill" in errors.lower() or "out of memory" in errors.lower():
             return self.exit_codes.ERROR_OUT_OF_MEMORY
@@ -76,7 +76,7 @@ class AseParser(Parser):
             return self.exit_codes.ERROR_DISK_FULL
         # A driver that started reports what it lacks itself.
         if not output and any(sign in errors for sign in ("No module named", "command not found", "No such file")):
-            return self.exit_codes.ERROR_PACKAGE_MISSING
+            return self.exit_codes.ERROR_PACKAGE_MISSING.format(reason=errors.strip().splitlines()[-1])
         return None
 
     def scheduler_fault(self) -> ExitCode | None:

@@ -9,9 +9,9 @@ from aiida.engine import ExitCode, ProcessBuilder, ToContext, WorkChain
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_hardcoat.calculations.sqs import generate_sqs
-from aiida_hardcoat.data.catalogue import DEFAULT_LABEL, catalogue, holds_equal
+from aiida_hardcoat.data.catalogue import DEFAULT_LABEL, catalogue, find_equal
 from aiida_hardcoat.data.elastic import ElasticData
-from aiida_hardcoat.engines import DEFAULT
+from aiida_hardcoat.engines import DEFAULT, load_engine
 from aiida_hardcoat.errors import InputError
 from aiida_hardcoat.physics.cells import supercell_matrix
 from aiida_hardcoat.physics.composition import metal_counts, parse_composition
@@ -47,6 +47,10 @@ def check_alloy(
         raise InputError(f"a strain of {largest:g} is far from linear elasticity: stay below {LARGEST_STRAIN:g}")
     check_engine(engine, ions, relax.TASKS, relax.engine_settings(relaxation))
     check_engine(engine, ions, elastic.TASKS, elastic.engine_settings(strains))
+    module, _ = load_engine(engine)
+    levels = [module.level_settings(part["engine_settings"]) for part in (relaxation, strains)]
+    if levels[0] != levels[1]:
+        raise InputError(f"relaxation and strains must be at one level of theory, not {levels[0]} and {levels[1]}")
 
 
 def validate_alloy(inputs: dict[str, Any], _: Any) -> str | None:
@@ -167,6 +171,6 @@ class AlloyWorkChain(WorkChain):
         """Put the entry into the catalogue, once: a cached run makes an equal node again."""
         entry = self.ctx.elastic.outputs.entry
         group = catalogue(self.inputs.catalogue)
-        if not holds_equal(group, entry):
+        if find_equal(group, entry) is None:
             group.add_nodes(entry)
         self.out("entry", entry)

@@ -12,6 +12,26 @@ from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida_hardcoat.calculations.ase import AseCalculation
 
 EXIT = AseCalculation.exit_codes
+CUT = [
+    code.status
+    for code in (EXIT.ERROR_OUTPUT_CUT, EXIT.ERROR_SCHEDULER_OUT_OF_WALLTIME, EXIT.ERROR_SCHEDULER_NODE_FAILURE)
+]
+
+
+def unfinished_results(inputs: AttributeDict) -> orm.TrajectoryData | None:
+    """What the newest job of equal inputs had finished when it was cut; AiiDA's cache knows finished jobs only."""
+    if "strains" not in inputs:
+        return None  # one structure is finished or it is not
+    filters = {"process_type": AseCalculation.build_process_type(), "attributes.exit_status": {"in": CUT}}
+    query = orm.QueryBuilder().append(orm.CalcJobNode, filters=filters, tag="job")
+    for name in ("structure", "strains", "settings", "code"):
+        if name in inputs:
+            content = {"extras._aiida_hash": inputs[name].base.caching.get_hash()}
+            query.append(orm.Node, with_outgoing="job", edge_filters={"label": name}, filters=content)
+    query.append(orm.TrajectoryData, with_incoming="job", edge_filters={"label": "trajectory"}, project="*")
+    query.order_by({"job": {"id": "desc"}})
+    row = query.first()
+    return row[0] if row else None
 
 
 class AseWorkChain(BaseRestartWorkChain):
@@ -29,11 +49,14 @@ class AseWorkChain(BaseRestartWorkChain):
             while_(cls.should_run_process)(cls.run_process, cls.inspect_process),
             cls.results,
         )
-        spec.exit_code(300, "ERROR_UNRECOVERABLE_FAILURE", message="{message}")
 
     def setup(self) -> None:
         super().setup()
         self.ctx.inputs = AttributeDict(self.exposed_inputs(AseCalculation, "ase"))
+        earlier = unfinished_results(self.ctx.inputs)
+        if earlier is not None and "previous" not in self.ctx.inputs:
+            self.ctx.inputs.previous = earlier
+            self.report(f"going on from the {len(earlier.get_stepids())} structures of an earlier job that was cut")
 
     def inspect_process(self) -> ExitCode | None:
         """Also a run that fails hands over what its last job finished."""

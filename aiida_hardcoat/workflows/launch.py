@@ -11,11 +11,13 @@ from typing import Any
 
 from aiida import orm
 from aiida.engine import CalcJob, Process, ProcessBuilder
+from aiida.engine.daemon.execmanager import kill_calculation
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from aiida.manage.caching import enable_caching
 
 from aiida_hardcoat.calculations.ase import OUTPUT
+from aiida_hardcoat.engines.ase_driver import COMPLETION_MARK
 
 CACHED = (
     "aiida.calculations:hardcoat.*",
@@ -49,9 +51,11 @@ def run(builder: ProcessBuilder, report: Callable[[str], None]) -> orm.ProcessNo
         processes.append(instantiate_process(runner, process, **inputs))
         return processes[-1]
 
+    interrupts = iter((stop, kill_all))
+
     def interrupt(*_: object) -> None:
-        report("interrupted: stopping the running jobs")
-        runner.loop.call_soon_threadsafe(kill_all, processes)
+        report("interrupted: keeping what the running job has finished (once more to drop it)")
+        runner.loop.call_soon_threadsafe(next(interrupts, kill_all), processes)
 
     # Children of a process without a daemon can only be reached through the objects in this interpreter.
     runner.instantiate_process = remember  # type: ignore[method-assign]
@@ -71,6 +75,24 @@ def run(builder: ProcessBuilder, report: Callable[[str], None]) -> orm.ProcessNo
             signal.signal(number, handler)
         del runner.instantiate_process
     return root.node
+
+
+def stop(processes: list[Process]) -> None:
+    """End the jobs but parse what they wrote, which the next run goes on from; kill everything else."""
+    for process in reversed(processes):
+        if process.has_terminated():
+            continue
+        if isinstance(process, CalcJob) and process.node.get_job_id() is not None:
+            asyncio.get_event_loop().create_task(end_job(process))
+        else:
+            process.kill(msg_text="Killed by an interrupt")
+
+
+async def end_job(process: CalcJob) -> None:
+    """Kill the job through its scheduler; AiiDA then retrieves and parses it like any job that has ended."""
+    authinfo = process.node.get_authinfo()
+    async with process.runner.transport.request_transport(authinfo) as request:
+        kill_calculation(process.node, await request)
 
 
 def kill_all(processes: list[Process]) -> None:
@@ -109,4 +131,5 @@ def report_new_lines(node: orm.CalcJobNode, read: dict[str, int], report: Callab
     if complete:
         read[node.uuid] = read.get(node.uuid, 0) + len(complete) + 1
         for line in complete.decode("utf8", "replace").splitlines():
-            report(line)
+            if line != COMPLETION_MARK:
+                report(line)

@@ -12,7 +12,7 @@ from conftest import entry_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiida_hardcoat.data.catalogue import CatalogueGroup, catalogue, holds_equal
+from aiida_hardcoat.data.catalogue import CatalogueGroup, catalogue, find_equal
 from aiida_hardcoat.data.elastic import ElasticData, entry_label
 
 FIELDS = ElasticData.AttributesModel.model_fields
@@ -209,7 +209,7 @@ def test_group_takes_entries_only():
 def test_group_knows_equal_entries():
     group = catalogue("equal entries")
     entry = stored(c11=501.0)
-    assert not holds_equal(group, entry)
+    assert find_equal(group, entry) is None
     group.add_nodes(entry)
-    assert holds_equal(group, stored(c11=501.0))
-    assert not holds_equal(group, stored(c11=501.0000001))
+    assert find_equal(group, stored(c11=501.0)) is not None
+    assert find_equal(group, stored(c11=501.0000001)) is None

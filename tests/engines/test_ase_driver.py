@@ -334,7 +334,7 @@ def test_unconverged_structures_go_on_from_where_they_were(tmp_path):
     second, _ = run(tmp_path / "second", rattled_alloy(), "relax_ions", [[0.0] * 6], previous=[first[0]])
     from_start, _ = run(tmp_path / "third", rattled_alloy(), "relax_ions", [[0.0] * 6])
     assert second[0]["status"] == "ok"
-    assert second[0]["evaluations"] < from_start[0]["evaluations"]
+    assert second[0]["evaluations"] - first[0]["evaluations"] < from_start[0]["evaluations"]
     assert second[0]["energy"] == pytest.approx(from_start[0]["energy"], abs=1e-6)
 
 
