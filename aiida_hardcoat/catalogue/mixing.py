@@ -49,5 +49,3 @@ def as_row(entry: Any) -> dict[str, Any]:
     if isinstance(entry, dict):
         return entry
     return {"pk": entry.pk, **entry.base.attributes.all}
-
-

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from aiida_hardcoat.data.elastic import ElasticData
 
 
-
 @click.command("run")
 @click.argument("composition")
 @click.option("-s", "--structure-type", required=True, metavar="TYPE", help="B1, B3, B4 or Bk.")

@@ -61,9 +61,7 @@ _UNITS = {key: unit for _, key, unit in _ROWS if unit and key != "smallest_eigen
 
 @click.command("tensor")
 @click.argument("file", type=click.Path(allow_dash=True))
-@click.option(
-    "--symmetry", metavar="CLASS", help="Crystal class to project onto: cubic, hexagonal, tetragonal, ..."
-)
+@click.option("--symmetry", metavar="CLASS", help="Crystal class to project onto: cubic, hexagonal, tetragonal, ...")
 @click.option(
     "--structure",
     "structure_file",
@@ -83,9 +81,7 @@ _UNITS = {key: unit for _, key, unit in _ROWS if unit and key != "smallest_eigen
     show_default=True,
 )
 @user_errors()
-def cmd_tensor(
-    file: str, symmetry: str | None, structure_file: str | None, ieee: bool, output_format: str
-) -> None:
+def cmd_tensor(file: str, symmetry: str | None, structure_file: str | None, ieee: bool, output_format: str) -> None:
     """Projection, moduli, stability, anisotropy and hardness of an elastic tensor.
 
     FILE holds a 6x6 tensor in Voigt order (xx, yy, zz, yz, xz, xy) in GPa: JSON, plain text, CSV or VASP's
@@ -102,11 +98,7 @@ def cmd_tensor(
         symmetry = crystal_class_name(symmetry)
     if ieee and structure_file is None:
         raise InputError("--ieee needs the crystal's axes: give the structure with --structure FILE.")
-    read = (
-        parse_tensor(click.get_text_stream("stdin", errors="replace").read())
-        if file == "-"
-        else read_tensor(file)
-    )
+    read = parse_tensor(click.get_text_stream("stdin", errors="replace").read()) if file == "-" else read_tensor(file)
     tensor, notes = read.tensor, list(read.notes)
 
     material: dict[str, float] = {}

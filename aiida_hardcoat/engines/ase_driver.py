@@ -431,7 +431,8 @@ def main() -> int:
     try:
         run(Path.cwd(), report)
     except Exception as error:
-        report(f"{FAILURE_MARK} {failure_kind(error)}: {type(error).__name__}: {' '.join(str(error).split())}")
+        name = "" if isinstance(error, DriverError) else f"{type(error).__name__}: "
+        report(f"{FAILURE_MARK} {failure_kind(error)}: {name}{' '.join(str(error).split())}")
         raise
     report(COMPLETION_MARK)
     return 0

@@ -119,9 +119,7 @@ def fit_response(strains: ArrayLike, stresses: ArrayLike) -> FloatArray:
     strain, stress = _paired(strains, stresses)
     absent = missing_components(strain)
     if absent:
-        raise InputError(
-            f"The strains do not determine all derivatives, nothing strains {', '.join(absent)}."
-        )
+        raise InputError(f"The strains do not determine all derivatives, nothing strains {', '.join(absent)}.")
     return np.asarray(np.linalg.lstsq(strain, stress, rcond=None)[0].T)
 
 
@@ -147,9 +145,7 @@ def _paired(strains: ArrayLike, stresses: ArrayLike) -> tuple[FloatArray, FloatA
     if stress.ndim == 3:
         stress = stress_to_voigt(stress)
     if stress.shape != strain.shape:
-        raise InputError(
-            f"Every strain needs a stress: got {len(strain)} strains, stresses of shape {stress.shape}."
-        )
+        raise InputError(f"Every strain needs a stress: got {len(strain)} strains, stresses of shape {stress.shape}.")
     if not np.isfinite(strain).all():
         raise InputError("A strain is not a finite number: give six numbers for every strain.")
     broken = [describe_strain(strain[row]) for row in np.flatnonzero(~np.isfinite(stress).all(axis=1))]
@@ -168,9 +164,7 @@ def _require_expected(strain: FloatArray, expected: FloatArray) -> None:
         )
 
 
-def _fit(
-    strain: FloatArray, stress: FloatArray, crystal_class: str, reference_stress: ReferenceStress
-) -> ElasticFit:
+def _fit(strain: FloatArray, stress: FloatArray, crystal_class: str, reference_stress: ReferenceStress) -> ElasticFit:
     basis = symmetric_basis(crystal_class)
     count = len(strain)
     fit_reference = isinstance(reference_stress, str)
@@ -182,9 +176,7 @@ def _fit(
         if reference.shape != (6,) or not np.isfinite(reference).all():
             raise InputError("A reference stress is six finite numbers in Voigt order, GPa.")
     elif fit_reference and reference_stress != "fit":
-        raise InputError(
-            f"Unknown reference stress '{reference_stress}': give six numbers, 'fit' or nothing."
-        )
+        raise InputError(f"Unknown reference stress '{reference_stress}': give six numbers, 'fit' or nothing.")
 
     # One column a constant: the stress that it alone makes, for all strains in a row.
     design = np.einsum("kij,nj->nik", basis, strain).reshape(6 * count, -1)

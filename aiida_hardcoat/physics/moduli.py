@@ -43,10 +43,7 @@ class Moduli:
         slack = 1 + 1e-9
         return bool(
             0 < self.bulk_modulus_reuss <= self.bulk_modulus * slack <= self.bulk_modulus_voigt * slack**2
-            and 0
-            < self.shear_modulus_reuss
-            <= self.shear_modulus * slack
-            <= self.shear_modulus_voigt * slack**2
+            and 0 < self.shear_modulus_reuss <= self.shear_modulus * slack <= self.shear_modulus_voigt * slack**2
         )
 
 

@@ -129,9 +129,7 @@ def ieee_rotation(conventional: ArrayLike, system: str) -> FloatArray:
         shortest, _, longest = np.argsort(lengths, kind="stable")
         axes = _from_z_and_x(np.array([a, b, c])[longest], np.array([a, b, c])[shortest])
     else:
-        raise InputError(
-            f"Unknown crystal system '{system}': give one of the seven, such as cubic or hexagonal."
-        )
+        raise InputError(f"Unknown crystal system '{system}': give one of the seven, such as cubic or hexagonal.")
     left, _, right = np.linalg.svd(axes)
     return np.asarray(left @ right)
 
@@ -153,9 +151,7 @@ def _cartesian_rotations(rotations: FloatArray, lattice: FloatArray) -> FloatArr
     columns = lattice.T
     cartesian = columns @ rotations @ np.linalg.inv(columns)
     unique: list[FloatArray] = []
-    for matrix in (
-        cartesian * np.sign(np.linalg.det(cartesian))[:, None, None]
-    ):  # rotoinversions stand for rotations
+    for matrix in cartesian * np.sign(np.linalg.det(cartesian))[:, None, None]:  # rotoinversions stand for rotations
         if not any(np.allclose(matrix, known, atol=1e-3) for known in unique):
             unique.append(matrix)
     return np.array(unique)

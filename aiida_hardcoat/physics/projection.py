@@ -97,9 +97,7 @@ def crystal_class_name(name: str) -> str:
     if key in _GENERATORS:
         return key
     near = difflib.get_close_matches(key, [*_GENERATORS, *_ALIASES], n=1, cutoff=0.0)[0]
-    raise InputError(
-        f"Unknown crystal class '{name}': did you mean '{near}'? All: {', '.join(CRYSTAL_CLASSES)}."
-    )
+    raise InputError(f"Unknown crystal class '{name}': did you mean '{near}'? All: {', '.join(CRYSTAL_CLASSES)}.")
 
 
 def symmetric_tensor(tensor: ArrayLike) -> FloatArray:

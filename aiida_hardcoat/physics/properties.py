@@ -54,10 +54,7 @@ def elastic_properties(
         **_hardnesses(averages, atoms_per_volume),
         **_acoustics(averages, density, atoms_per_volume),
     }
-    return {
-        key: None if isinstance(value, float) and not isfinite(value) else value
-        for key, value in values.items()
-    }
+    return {key: None if isinstance(value, float) and not isfinite(value) else value for key, value in values.items()}
 
 
 def _cauchy(c: FloatArray, crystal_class: str) -> dict[str, float | None]:
@@ -76,9 +73,7 @@ def _anisotropies(c: FloatArray, crystal_class: str, averages: Moduli) -> dict[s
         "log_euclidean_anisotropy": anisotropy.log_euclidean_anisotropy(averages),
         "percent_anisotropy_bulk": bulk,
         "percent_anisotropy_shear": shear,
-        "zener_anisotropy": anisotropy.zener_anisotropy(c)
-        if crystal_class in ("cubic", "isotropic")
-        else None,
+        "zener_anisotropy": anisotropy.zener_anisotropy(c) if crystal_class in ("cubic", "isotropic") else None,
         "youngs_modulus_min": low,
         "youngs_modulus_max": high,
     }
@@ -88,8 +83,7 @@ def _hardnesses(averages: Moduli, atoms_per_volume: float | None) -> dict[str, f
     bulk, shear = averages.bulk_modulus, averages.shear_modulus
     defined = bulk > 0 and shear > 0
     values: dict[str, float | None] = {
-        f"hardness_{name}": model(bulk, shear) if defined else None
-        for name, model in hardness.HARDNESS_MODELS.items()
+        f"hardness_{name}": model(bulk, shear) if defined else None for name, model in hardness.HARDNESS_MODELS.items()
     }
     for name, toughness in hardness.FRACTURE_TOUGHNESS_MODELS.items():
         key = f"fracture_toughness_{name}"
@@ -97,9 +91,7 @@ def _hardnesses(averages: Moduli, atoms_per_volume: float | None) -> dict[str, f
     return values
 
 
-def _acoustics(
-    averages: Moduli, density: float | None, atoms_per_volume: float | None
-) -> dict[str, float | None]:
+def _acoustics(averages: Moduli, density: float | None, atoms_per_volume: float | None) -> dict[str, float | None]:
     values: dict[str, float | None] = dict.fromkeys(
         (
             "sound_velocity_longitudinal",

@@ -28,9 +28,7 @@ def _components(values: ArrayLike, shape: tuple[int, ...], what: str) -> FloatAr
     array = np.asarray(values, dtype=np.float64)
     if array.shape[array.ndim - len(shape) :] != shape or array.ndim < len(shape):
         wanted = " x ".join(str(length) for length in shape)
-        raise InputError(
-            f"{what} needs {wanted} numbers on its last axes, got an array of shape {array.shape}."
-        )
+        raise InputError(f"{what} needs {wanted} numbers on its last axes, got an array of shape {array.shape}.")
     return array
 
 
@@ -90,9 +88,7 @@ def strain_set(normal: Sequence[float] = (0.015, 0.03), shear: Sequence[float] =
         amplitudes = normal if component < 3 else shear
         kind = "normal" if component < 3 else "shear"
         if not amplitudes or any(not 0 < amplitude < 1 for amplitude in amplitudes):
-            raise InputError(
-                f"Strain amplitudes lie between 0 and 1 (0.015 is 1.5 %); got {kind} {tuple(amplitudes)}."
-            )
+            raise InputError(f"Strain amplitudes lie between 0 and 1 (0.015 is 1.5 %); got {kind} {tuple(amplitudes)}.")
         if len(set(amplitudes)) < len(amplitudes):
             raise InputError(f"A {kind} strain amplitude is given twice: {tuple(amplitudes)}.")
         for value in sorted([*amplitudes, *(-amplitude for amplitude in amplitudes)]):

@@ -140,9 +140,7 @@ def _shaped(values: Any) -> FloatArray:
         raise InputError(f"The file holds a list of {len(values)} objects: give one tensor a file.")
     rows = [len(_list(row)) for row in values] if isinstance(values, list) else []
     if rows and any(rows) and len(set(rows)) > 1:
-        raise InputError(
-            f"An elastic tensor is 6 rows of 6 numbers, got rows of {', '.join(map(str, rows))}."
-        )
+        raise InputError(f"An elastic tensor is 6 rows of 6 numbers, got rows of {', '.join(map(str, rows))}.")
     try:
         array = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
@@ -156,9 +154,7 @@ def _shaped(values: Any) -> FloatArray:
         full[np.triu_indices(6)] = array
         return full + np.triu(full, 1).T
     if array.ndim == 2 and array.shape != (6, 6):
-        raise InputError(
-            f"An elastic tensor is 6 rows of 6 numbers, got {array.shape[0]} rows of {array.shape[1]}."
-        )
+        raise InputError(f"An elastic tensor is 6 rows of 6 numbers, got {array.shape[0]} rows of {array.shape[1]}.")
     if array.ndim == 1:
         raise InputError(f"An elastic tensor is 6 rows of 6 numbers, got {len(array)} numbers.")
     return array
@@ -239,9 +235,7 @@ def _from_outcar(text: str) -> TensorFile:
     starts = [number for number, line in enumerate(lines) if chosen in line]
     if not starts:
         chosen = "SYMMETRIZED ELASTIC MODULI"
-        notes = [
-            "read from OUTCAR: symmetrized elastic moduli, clamped ions (no total block), converted from kbar"
-        ]
+        notes = ["read from OUTCAR: symmetrized elastic moduli, clamped ions (no total block), converted from kbar"]
         starts = [number for number, line in enumerate(lines) if chosen in line]
     if not starts:
         raise InputError("This OUTCAR has no TOTAL and no SYMMETRIZED elastic moduli: is it complete?")

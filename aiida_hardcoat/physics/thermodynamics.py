@@ -24,9 +24,7 @@ def linear_interpolation(fractions: Mapping[str, float], end_members: Mapping[st
         raise InputError(f"Mole fractions sum to 1, got {sum(fractions.values()):g} from {dict(fractions)}.")
     missing = [metal for metal, fraction in fractions.items() if fraction > 0 and metal not in end_members]
     if missing:
-        raise InputError(
-            f"No end member for {', '.join(missing)}: calculate it at the same level of theory first."
-        )
+        raise InputError(f"No end member for {', '.join(missing)}: calculate it at the same level of theory first.")
     return sum(fraction * end_members[metal] for metal, fraction in fractions.items() if fraction > 0)
 
 

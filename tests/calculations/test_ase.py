@@ -358,4 +358,4 @@ def test_every_exit_code_has_a_remedy_and_none_is_cached():
     assert len(own) >= 10
     for label, exit_code in own.items():
         assert exit_code.invalidates_cache, label
-        assert exit_code.message.endswith("."), label
+        assert exit_code.message.endswith((".", ": {reason}")), label

@@ -77,7 +77,7 @@ filters = st.fixed_dictionaries(
             bounds,
             max_size=3,
         ),
-        "level": st.sampled_from(["ase:7net-l3i5", "ase:7net-0", "ase:chgnet"]),
+        "level": st.sampled_from(["ase:7net-l3i5", "ase:7net-0"]),
         "ions": st.sampled_from(["relaxed", "clamped"]),
         "stable": st.booleans(),
     },
@@ -94,6 +94,14 @@ def test_search_is_a_plain_filter(entries, chosen):
     found = search(label=LABEL, **chosen)
     assert {row["pk"] for row in found} == expected
     assert len(found) == len(expected)
+
+
+@pytest.mark.parametrize(
+    ("chosen", "offered"), [({"level": "ase:7net"}, "ase:7net-0"), ({"structure_type": "b1"}, "B1")]
+)
+def test_a_value_that_no_entry_can_have_is_refused(entries, chosen, offered):
+    with pytest.raises(InputError, match=f"did you mean '?{offered}"):
+        search(label=LABEL, **chosen)
 
 
 def test_rows_hold_every_column_as_stored(entries):

@@ -96,9 +96,7 @@ def test_ieee_turns_a_tensor_from_the_frame_of_the_structure(tmp_path, tensor_fi
         cellpar=[3.11, 3.11, 4.98, 90, 90, 120],
     )
     rotation = Rotation.from_euler("zxz", [20, 40, 60], degrees=True).as_matrix()
-    turned = Atoms(
-        atoms.numbers, positions=atoms.positions @ rotation.T, cell=atoms.cell @ rotation.T, pbc=True
-    )
+    turned = Atoms(atoms.numbers, positions=atoms.positions @ rotation.T, cell=atoms.cell @ rotation.T, pbc=True)
     structure = tmp_path / "turned.cfg.xyz"
     write(structure, turned, format="extxyz")
     path = tensor_file(rotate_tensor(HEXAGONAL, rotation))

@@ -24,9 +24,7 @@ from aiida_hardcoat.physics.strain import (
 )
 
 VECTORS = Path(__file__).parents[2].parent / "shared" / "vectors"
-with_vectors = pytest.mark.skipif(
-    not VECTORS.is_dir(), reason="the reference vectors are not beside the checkout"
-)
+with_vectors = pytest.mark.skipif(not VECTORS.is_dir(), reason="the reference vectors are not beside the checkout")
 
 tensors = arrays(float, (6, 6), elements=st.floats(-10, 10)).map(lambda a: a @ a.T + 20 * np.eye(6))
 stresses = arrays(float, 6, elements=st.floats(-5, 5))

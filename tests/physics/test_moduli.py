@@ -119,10 +119,7 @@ def test_table_2_of_the_study():
         constants = np.array([row["c11"], row["c12"], row["c44"]])
         # The printed constants are rounded to 1 GPa: B and G are known within what half a GPa each does.
         corners = [
-            moduli(cubic(*(constants + np.array([i, j, k]) / 2)))
-            for i in (-1, 1)
-            for j in (-1, 1)
-            for k in (-1, 1)
+            moduli(cubic(*(constants + np.array([i, j, k]) / 2))) for i in (-1, 1) for j in (-1, 1) for k in (-1, 1)
         ]
         for key, name in (("B", "bulk_modulus"), ("G", "shear_modulus")):
             values = [getattr(corner, name) for corner in corners]

@@ -63,9 +63,7 @@ def _tensor(seed: int) -> np.ndarray:
 
 
 def _turned(atoms: Atoms, rotation: np.ndarray) -> Atoms:
-    return Atoms(
-        atoms.numbers, positions=atoms.positions @ rotation.T, cell=atoms.cell.array @ rotation.T, pbc=True
-    )
+    return Atoms(atoms.numbers, positions=atoms.positions @ rotation.T, cell=atoms.cell.array @ rotation.T, pbc=True)
 
 
 @pytest.mark.parametrize("name", CRYSTALS)
@@ -76,9 +74,7 @@ def test_the_class_is_found_and_the_frame_is_standard(name):
     np.testing.assert_allclose(frame.rotation @ frame.rotation.T, np.eye(3), atol=1e-12)
     # Averaging over the crystal's own rotations and then turning it: the class projection of the turned one.
     own = rotate_tensor(project_onto_group(_tensor(1), frame.point_rotations), frame.rotation)
-    np.testing.assert_allclose(
-        own, project(rotate_tensor(_tensor(1), frame.rotation), name).tensor, atol=1e-4
-    )
+    np.testing.assert_allclose(own, project(rotate_tensor(_tensor(1), frame.rotation), name).tensor, atol=1e-4)
 
 
 @settings(max_examples=15, deadline=None)
@@ -90,9 +86,7 @@ def test_the_ieee_tensor_does_not_depend_on_how_the_crystal_is_turned(turn, name
     np.testing.assert_allclose(turned, to_ieee(tensor, atoms), atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "name", ["cubic", "hexagonal", "trigonal", "tetragonal", "orthorhombic", "monoclinic"]
-)
+@pytest.mark.parametrize("name", ["cubic", "hexagonal", "trigonal", "tetragonal", "orthorhombic", "monoclinic"])
 def test_the_ieee_tensor_does_not_depend_on_the_choice_of_cell(name):
     atoms = CRYSTALS[name]
     other = Atoms(
@@ -105,9 +99,7 @@ def test_the_ieee_tensor_does_not_depend_on_the_choice_of_cell(name):
 
 
 def test_twofold_axes_of_the_other_trigonal_setting_are_told_apart():
-    atoms = crystal(
-        "SiO", [(0.1, 0.3, 0.2), (0.4, 0.25, 0.1)], spacegroup=149, cellpar=[5, 5, 5.4, 90, 90, 120]
-    )
+    atoms = crystal("SiO", [(0.1, 0.3, 0.2), (0.4, 0.25, 0.1)], spacegroup=149, cellpar=[5, 5, 5.4, 90, 90, 120])
     assert crystal_frame(atoms).crystal_class == "trigonal_y"
     tensor = to_ieee(_tensor(4), atoms)
     assert abs(tensor[0, 3]) < 1e-6 < abs(tensor[0, 4])
@@ -115,9 +107,7 @@ def test_twofold_axes_of_the_other_trigonal_setting_are_told_apart():
 
 def test_frames_of_conventional_cells():
     np.testing.assert_allclose(ieee_rotation(np.diag([4.0, 5.0, 3.0]), "orthorhombic"), np.eye(3))
-    np.testing.assert_allclose(
-        np.abs(ieee_rotation(np.diag([3.0, 5.0, 4.0]), "orthorhombic")), np.eye(3)[[2, 1, 0]]
-    )
+    np.testing.assert_allclose(np.abs(ieee_rotation(np.diag([3.0, 5.0, 4.0]), "orthorhombic")), np.eye(3)[[2, 1, 0]])
     with pytest.raises(InputError, match="crystal system"):
         ieee_rotation(np.eye(3), "quasicrystal")
     with pytest.raises(InputError, match="1 to 230"):

@@ -103,9 +103,7 @@ def test_closed_forms_of_the_cubic_and_hexagonal_projection(tensor):
 def test_projecting_a_turned_crystal_with_its_turned_group_turns_the_projection(tensor, rotation):
     group = rotation @ point_group("hexagonal") @ rotation.T
     turned = project_onto_group(rotate_tensor(tensor, rotation), group)
-    np.testing.assert_allclose(
-        turned, rotate_tensor(project(tensor, "hexagonal").tensor, rotation), atol=1e-8
-    )
+    np.testing.assert_allclose(turned, rotate_tensor(project(tensor, "hexagonal").tensor, rotation), atol=1e-8)
 
 
 @given(tensors, rotations)
@@ -178,9 +176,7 @@ def test_a_matrix_that_is_no_rotation_is_refused():
         rotate_tensor(np.eye(6), 2 * np.eye(3))
 
 
-@pytest.mark.skipif(
-    not (SHARED / "vectors").is_dir(), reason="the reference vectors are not beside the checkout"
-)
+@pytest.mark.skipif(not (SHARED / "vectors").is_dir(), reason="the reference vectors are not beside the checkout")
 def test_projection_vectors_of_httk():
     for case in json.loads((SHARED / "vectors/projection_vectors.json").read_text()):
         projected = project(case["C_in"], case["symmetry"]).tensor

@@ -76,9 +76,7 @@ def test_finite_strain_is_blind_to_rotation():
     angle = 0.3
     turn = np.array([[np.cos(angle), -np.sin(angle), 0], [np.sin(angle), np.cos(angle), 0], [0, 0, 1]])
     gradient = deformation_gradient([0.01, 0.02, -0.01, 0.02, 0.03, -0.02])
-    np.testing.assert_allclose(
-        green_lagrange_strain(turn @ gradient), green_lagrange_strain(gradient), atol=1e-15
-    )
+    np.testing.assert_allclose(green_lagrange_strain(turn @ gradient), green_lagrange_strain(gradient), atol=1e-15)
     cauchy = np.array([[3.0, 1.0, 0.5], [1.0, -2.0, 0.2], [0.5, 0.2, 1.0]])
     np.testing.assert_allclose(
         second_piola_kirchhoff(turn @ cauchy @ turn.T, turn @ gradient),

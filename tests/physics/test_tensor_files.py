@@ -179,8 +179,7 @@ def test_no_text_makes_anything_but_an_input_error(content):
 json_values = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=5),
     lambda inner: (
-        st.lists(inner, max_size=7)
-        | st.dictionaries(st.sampled_from(["tensor", "c11", "units", "data", "x"]), inner)
+        st.lists(inner, max_size=7) | st.dictionaries(st.sampled_from(["tensor", "c11", "units", "data", "x"]), inner)
     ),
     max_leaves=30,
 )

@@ -154,7 +154,7 @@ def test_entry_tells_level_of_theory_and_cost(alloy):
 
 def test_progress_is_told_while_it_runs(alloy):
     assert any("[12/12]" in line for line in alloy.progress)
-    assert sum("HARDCOAT-ASE COMPLETE" in line for line in alloy.progress) == 2
+    assert sum(" evaluations in " in line for line in alloy.progress) == 2
 
 
 # --- once more --------------------------------------------------------------------------------------------------
@@ -208,11 +208,11 @@ def test_the_workchain_takes_what_an_earlier_relaxation_found(alloy, code):
 def test_strains_that_fail_in_the_middle_leave_no_entry_and_say_how_far_they_came(alloy_builder):
     group = CatalogueGroup.collection.get_or_create(label="catalogue")[0]
     members, entries = group.count(), count(ElasticData)
+    # The relaxation of this cell needs fewer evaluations than that, its twelve strained cells more.
     fault = {"engine_settings": {"model_options": {"fault": "memory", "after": 8}}}
-    harmless = {"engine_settings": {"model_options": {"fault": "memory", "after": 1000000}}}
     overrides = {
         "sqs": {"atoms": 8},
-        "relaxation": {**QUICK_RELAXATION, **harmless},
+        "relaxation": {**QUICK_RELAXATION, **fault},
         "strains": {**QUICK_STRAINS, **fault},
     }
     node = run(alloy_builder(engine=FAULTY, overrides=overrides), silent)
