@@ -396,7 +396,8 @@ def run(folder: Path, report=print) -> None:
                 neighbours[amplitude] = atoms.get_scaled_positions(wrap=False) - parent_scaled
             records.write(json.dumps(record) + "\n")
             records.flush()
-            report(progress_line(number, len(strains), strain, record))
+            line = progress_line(number, len(strains), strain, record)
+            report(f"{line} (kept from an earlier job)" if record is earlier else line)
     report(f"{counter['evaluations']} evaluations in {time.perf_counter() - started:.1f} s")
 
 
