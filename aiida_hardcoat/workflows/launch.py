@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,8 +14,9 @@ from typing import Any
 from aiida import orm
 from aiida.engine import CalcJob, Process, ProcessBuilder
 from aiida.engine.daemon.execmanager import kill_calculation
+from aiida.engine.runners import Runner
 from aiida.engine.utils import instantiate_process
-from aiida.manage import get_manager
+from aiida.manage import get_config, get_manager
 from aiida.manage.caching import enable_caching
 
 from aiida_hardcoat.calculations.ase import OUTPUT
@@ -27,6 +30,10 @@ CACHED = (
 """Process types whose finished results are used again; the whole of this package, nothing of anybody else."""
 
 POLL_SECONDS = 1.0
+NEARLY_FULL = 50 * 2**20
+"""Bytes left on the disk of the profile below which a run ends while it can still store what it has."""
+FULL = 2**20
+"""Bytes below which nothing can be stored: AiiDA's processes would wait for ever."""
 
 
 @contextmanager
@@ -42,6 +49,7 @@ def run(builder: ProcessBuilder, report: Callable[[str], None]) -> orm.ProcessNo
     """Run to the end and return the node; an interrupt kills the running jobs and ends the run in order.
 
     :param report: called with each new line of progress of the running jobs.
+    :raises OSError: when the disk of the profile is full.
     """
     # No communicator: a broker runs only where a daemon does, and this run needs neither.
     runner = get_manager().create_runner(communicator=None)
@@ -64,17 +72,24 @@ def run(builder: ProcessBuilder, report: Callable[[str], None]) -> orm.ProcessNo
         with caching():
             root = runner.instantiate_process(builder)
             watcher = runner.loop.create_task(watch(processes, report))
-            runner.run_until_complete(asyncio.ensure_future(root.step_until_terminated(), loop=runner.loop))
+            stepping = runner.loop.create_task(root.step_until_terminated())
+            wait(runner, [stepping, watcher], return_when=asyncio.FIRST_COMPLETED)
+            if watcher.done():
+                watcher.result()  # raises: a watcher never ends by itself
             leftover = [process.future() for process in processes if not process.has_terminated()]
             if leftover:
-                runner.run_until_complete(asyncio.ensure_future(asyncio.wait(leftover, timeout=60), loop=runner.loop))
+                wait(runner, leftover, timeout=60)
             watcher.cancel()
-            runner.run_until_complete(asyncio.ensure_future(asyncio.wait([watcher]), loop=runner.loop))
+            wait(runner, [watcher])
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
         del runner.instantiate_process
     return root.node
+
+
+def wait(runner: Runner, futures: list[asyncio.Future], **how: Any) -> None:
+    runner.run_until_complete(asyncio.ensure_future(asyncio.wait(futures, **how), loop=runner.loop))
 
 
 def stop(processes: list[Process]) -> None:
@@ -103,9 +118,18 @@ def kill_all(processes: list[Process]) -> None:
 
 
 async def watch(processes: list[Process], report: Callable[[str], None]) -> None:
-    """Report what the running jobs write to their output, as long as it lies on this machine."""
+    """Report what the running jobs write to their output, as long as it lies on this machine; mind the disk."""
     read: dict[str, int] = {}
+    storage = Path(get_config().dirpath)
+    stopping = False
     while True:
+        free = shutil.disk_usage(storage).free
+        if free < FULL:
+            raise OSError(errno.ENOSPC, f"no space left on the disk of {storage}")
+        if free < NEARLY_FULL and not stopping:
+            report("the disk is nearly full: ending the run while it can be stored")
+            stopping = True
+            stop(processes)
         for process in processes:
             if isinstance(process, CalcJob):
                 report_new_lines(process.node, read, report)
