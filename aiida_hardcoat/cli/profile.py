@@ -48,6 +48,9 @@ def use_profile() -> Profile:
     for handler in logging.getLogger("aiida").handlers:
         if isinstance(handler, logging.StreamHandler):
             handler.setLevel(logging.CRITICAL)
+    # A report that cannot be stored, on a full disk say, must not bury the line that says so.
+    logging.raiseExceptions = False
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)
     return profile
 
 
