@@ -15,10 +15,16 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import bulk
+from hypothesis import settings
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 pytest_plugins = "aiida.tools.pytest_fixtures"
+
+# A change is judged by the same examples every time; at a desk new ones are tried at each run.
+settings.register_profile("ci", derandomize=True)
+if os.environ.get("CI"):
+    settings.load_profile("ci")
 
 TESTS = Path(__file__).parent
 PAIR = "ase:calculators:PairPotential"

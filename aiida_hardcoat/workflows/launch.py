@@ -61,9 +61,13 @@ def run(builder: ProcessBuilder, report: Callable[[str], None]) -> orm.ProcessNo
 
     interrupts = iter((stop, kill_all))
 
-    def interrupt(*_: object) -> None:
+    def end() -> None:
         report("interrupted: keeping what the running job has finished (once more to drop it)")
-        runner.loop.call_soon_threadsafe(next(interrupts, kill_all), processes)
+        next(interrupts, kill_all)(processes)
+
+    def interrupt(*_: object) -> None:
+        # Only the loop may print or touch processes: the signal can come in the middle of either.
+        runner.loop.call_soon_threadsafe(end)
 
     # Children of a process without a daemon can only be reached through the objects in this interpreter.
     runner.instantiate_process = remember  # type: ignore[method-assign]

@@ -42,10 +42,10 @@ CONSTANTS = {
 }
 ORDERS = {"triclinic": 1, "orthorhombic": 4, "tetragonal": 8, "trigonal": 6, "hexagonal": 12, "cubic": 24}
 
-tensors = arrays(float, (6, 6), elements=st.floats(-300, 300)).map(lambda a: a + a.T)
+tensors = arrays(float, (6, 6), elements=st.floats(-300, 300, allow_subnormal=False)).map(lambda a: a + a.T)
 classes = st.sampled_from(CRYSTAL_CLASSES)
 rotations = (
-    arrays(float, 4, elements=st.floats(-1, 1))
+    arrays(float, 4, elements=st.floats(-1, 1, allow_subnormal=False))
     .filter(lambda q: np.linalg.norm(q) > 0.1)
     .map(lambda q: Rotation.from_quat(q / np.linalg.norm(q)).as_matrix())
 )
