@@ -112,6 +112,9 @@ def parse_tensor(text: str) -> TensorFile:
 
 def _credible(tensor: Any, notes: tuple[str, ...] = (), crystal_class: str | None = None) -> TensorFile:
     array = np.asarray(tensor, dtype=np.float64)
+    if array.shape == (6, 6) and np.triu(array, 1).any() != np.tril(array, -1).any():
+        array = array + array.T - np.diag(np.diag(array))
+        notes = (*notes, "only one triangle was given: mirrored")
     symmetric = symmetric_tensor(array)
     largest = float(np.abs(symmetric).max())
     if largest == 0:
@@ -174,6 +177,9 @@ def _from_json(content: Any) -> TensorFile:
     unit = lowered.get("units", lowered.get("unit"))
     constants = {key: value for key, value in lowered.items() if re.fullmatch(r"c_?[1-6][1-6]", key)}
     found = next((key for key in TENSOR_KEYS if lowered.get(key) is not None), None)
+    if found is None and not constants:
+        square = [key for key, value in lowered.items() if [len(_list(row)) for row in _list(value)] == [6] * 6]
+        found = square[0] if len(square) == 1 else None
     if found is None and constants:
         tensor = _from_constants(constants, crystal_class)
         found = "c11"

@@ -210,3 +210,18 @@ def test_silicon_from_vasp():
     expected = np.diag([167.45786] * 3 + [77.58054] * 3)
     expected[:3, :3] += 70.4739 * (1 - np.eye(3))
     np.testing.assert_allclose(read.tensor, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("triangle", [np.triu, np.tril])
+def test_one_triangle_is_mirrored_and_said(triangle):
+    full = np.diag([500.0, 490.0, 480.0, 200.0, 190.0, 180.0]) + 120.0 * (1 - np.eye(6))
+    read = parse_tensor(json.dumps(triangle(full).tolist()))
+    np.testing.assert_array_equal(read.tensor, full)
+    assert "only one triangle was given: mirrored" in read.notes
+
+
+def test_the_only_square_of_an_object_is_its_tensor_and_two_are_refused():
+    square = np.diag([500.0, 490.0, 480.0, 200.0, 190.0, 180.0]).tolist()
+    np.testing.assert_array_equal(parse_tensor(json.dumps({"id": 3, "my_result": square})).tensor, square)
+    with pytest.raises(InputError, match="No elastic tensor"):
+        parse_tensor(json.dumps({"one": square, "another": square}))
