@@ -12,7 +12,7 @@ from aiida.common import datastructures
 from aiida.common.folders import Folder
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
-from aiida_hardcoat.engines.settings import validate_ase_settings
+from aiida_hardcoat.engines.ase_settings import validate_ase_settings
 from aiida_hardcoat.errors import InputError
 
 DRIVER = "ase_driver.py"

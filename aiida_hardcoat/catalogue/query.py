@@ -10,8 +10,7 @@ from aiida.orm import QueryBuilder
 
 from aiida_hardcoat.data.catalogue import DEFAULT_LABEL, CatalogueGroup
 from aiida_hardcoat.data.elastic import ElasticData
-from aiida_hardcoat.engines.settings import nearest
-from aiida_hardcoat.errors import InputError
+from aiida_hardcoat.errors import InputError, nearest
 from aiida_hardcoat.physics.prototypes import check_structure_type
 
 COLUMNS = (

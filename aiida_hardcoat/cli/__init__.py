@@ -11,7 +11,7 @@ import warnings
 import click
 
 from aiida_hardcoat import __version__
-from aiida_hardcoat.engines.settings import nearest
+from aiida_hardcoat.errors import nearest
 
 COMMANDS = {
     "setup": ("aiida_hardcoat.cli.setup", "Make or complete a profile: computer, code, catalogue."),

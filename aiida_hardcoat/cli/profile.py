@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from aiida_hardcoat.engines.settings import nearest
-from aiida_hardcoat.errors import InputError
+from aiida_hardcoat.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from aiida.manage.configuration import Profile

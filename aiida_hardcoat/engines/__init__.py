@@ -30,8 +30,7 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
-from aiida_hardcoat.engines.settings import nearest
-from aiida_hardcoat.errors import InputError
+from aiida_hardcoat.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from aiida.engine import ProcessBuilder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
-from aiida_hardcoat.engines.settings import validate_ase_settings, validate_model
+from aiida_hardcoat.engines.ase_settings import validate_ase_settings, validate_model
 
 if TYPE_CHECKING:
     from aiida.engine import ProcessBuilder
@@ -64,12 +64,11 @@ def get_builder(
     :raises InputError: for settings that are unknown or out of range.
     """
     from aiida import orm
-
-    from aiida_hardcoat.workflows.ase import AseWorkChain
+    from aiida.plugins import WorkflowFactory
 
     complete = complete_settings(task, model, settings)
     validate_ase_settings(complete)
-    builder: Any = AseWorkChain.get_builder()  # its namespaces are made at run time
+    builder = cast(Any, WorkflowFactory("hardcoat.ase")).get_builder()
     builder.ase.code = code
     builder.ase.structure = structure
     if strains is not None:

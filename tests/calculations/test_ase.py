@@ -175,7 +175,7 @@ def read_from(lines):
     ],
 )
 def test_settings_that_cannot_be_are_refused_before_anything_is_stored(change, word):
-    from aiida_hardcoat.engines.settings import validate_ase_settings
+    from aiida_hardcoat.engines.ase_settings import validate_ase_settings
     from aiida_hardcoat.errors import InputError
 
     with pytest.raises(InputError, match=word) as raised:

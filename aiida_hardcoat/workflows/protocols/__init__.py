@@ -9,8 +9,7 @@ from typing import Any
 
 import yaml
 
-from aiida_hardcoat.engines.settings import nearest
-from aiida_hardcoat.errors import InputError
+from aiida_hardcoat.errors import InputError, nearest
 
 DEFAULT = "balanced"
 

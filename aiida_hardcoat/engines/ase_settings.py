@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from typing import Any
 
-from aiida_hardcoat.errors import InputError
+from aiida_hardcoat.errors import InputError, nearest
 
 TASKS = ("relax", "relax_cell", "relax_ions", "static")
 NAMED_MODELS = ("7net-l3i5", "7net-0", "chgnet")
@@ -15,12 +14,6 @@ OPTIMISERS = ("BFGS", "FIRE")
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 KEYS = ("task", "model", "model_options", "force_thresholds", "stress_threshold", "max_steps", "optimiser")
-
-
-def nearest(word: str, words: tuple[str, ...] | list[str]) -> str:
-    """A clause that offers the valid word nearest to ``word``."""
-    matches = difflib.get_close_matches(str(word), words, n=1, cutoff=0.0)
-    return f"did you mean '{matches[0]}'? Valid: {', '.join(words)}"
 
 
 def validate_model(model: str) -> None:
