@@ -115,7 +115,8 @@ def ensure_computer(profile: Profile) -> Computer:
         computer.set_default_mpiprocs_per_machine(1)
     user = User.collection.get_default()
     if user is None or not computer.is_user_configured(user):
-        computer.configure(safe_interval=0)
+        # A login shell for every look at the queue would cost more than AiiDA itself.
+        computer.configure(safe_interval=0, use_login_shell=False)
     return computer
 
 
