@@ -1,5 +1,5 @@
 # `make demo` and `make test` do all the set-up that they need; nothing outside this folder is touched.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
