@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from aiida_hardcoat.data.elastic import ElasticData
 
 
+INTERRUPTED = 130
+"""Exit code of a command that was interrupted, as shells have it."""
+
+
 @click.command("run")
 @click.argument("composition")
 @click.option("-s", "--structure-type", required=True, metavar="TYPE", help="B1, B3, B4 or Bk.")
@@ -217,6 +221,8 @@ def run_here(builder: ProcessBuilder, *, show: bool = True) -> ElasticData | Non
             click.echo(card(entry))
         return entry
     click.echo(f"Error: {failure(node)}", err=True)
+    if node.is_killed:
+        raise SystemExit(INTERRUPTED)  # the user asked to stop, not to go on with the next structure
     return None
 
 
