@@ -11,6 +11,12 @@ from aiida_hardcoat.workflows.launch import run
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(autouse=True)
+def _unhurried(computer):
+    """Looking at the queue without a pause would take a core from the jobs."""
+    computer.set_minimum_job_poll_interval(1)
+
+
 def entry(code, composition, structure_type, engine, overrides=None):
     builder = AlloyWorkChain.get_builder_from_protocol(
         code, composition, structure_type, "balanced", overrides, engine=engine
