@@ -20,7 +20,13 @@ from aiida_hardcoat.physics.strain import strain_set
 from aiida_hardcoat.workflows import elastic, relax
 from aiida_hardcoat.workflows.elastic import ElasticWorkChain
 from aiida_hardcoat.workflows.protocols import load_protocol
-from aiida_hardcoat.workflows.relax import RelaxWorkChain, check_engine, define_engine_inputs, message_of
+from aiida_hardcoat.workflows.relax import (
+    RelaxWorkChain,
+    check_engine,
+    define_engine_inputs,
+    fill_engine_inputs,
+    message_of,
+)
 
 LARGEST_STRAIN = 0.15
 """A typing error is likelier beyond it."""
@@ -120,10 +126,7 @@ class AlloyWorkChain(WorkChain):
         builder.sqs = orm.Dict(sqs)
         builder.relaxation = orm.Dict(settings["relaxation"])
         builder.strains = orm.Dict(settings["strains"])
-        builder.engine = orm.Str(engine)
-        builder.code = code
-        builder.ions = orm.Str(ions)
-        builder.options = options or {}
+        fill_engine_inputs(builder, code, engine, ions, options)
         return builder
 
     def engine_inputs(self) -> dict[str, Any]:

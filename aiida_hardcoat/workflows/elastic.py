@@ -14,7 +14,7 @@ from aiida_hardcoat.engines import DEFAULT, load_engine
 from aiida_hardcoat.errors import InputError
 from aiida_hardcoat.physics.strain import strain_set
 from aiida_hardcoat.workflows.protocols import load_protocol
-from aiida_hardcoat.workflows.relax import check_engine, define_engine_inputs, reason_of
+from aiida_hardcoat.workflows.relax import check_engine, define_engine_inputs, fill_engine_inputs, reason_of
 
 TASKS = {"relaxed": "relax_ions", "clamped": "static"}
 """What is done in a strained cell: its ions relax, or stay at the parent's fractional coordinates."""
@@ -80,10 +80,7 @@ class ElasticWorkChain(WorkChain):
         builder.structure = structure
         builder.settings = orm.Dict(settings)
         builder.description = orm.Dict({"composition": composition, "structure_type": structure_type})
-        builder.engine = orm.Str(engine)
-        builder.code = code
-        builder.ions = orm.Str(ions)
-        builder.options = options or {}
+        fill_engine_inputs(builder, code, engine, ions, options)
         return builder
 
     def lacks_reference(self) -> bool:

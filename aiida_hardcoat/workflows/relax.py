@@ -54,6 +54,16 @@ def define_engine_inputs(spec: WorkChainSpec) -> None:
     spec.input("options", valid_type=dict, non_db=True, default=dict, help="Options of the jobs: resources, walltime.")
 
 
+def fill_engine_inputs(
+    builder: ProcessBuilder, code: orm.AbstractCode, engine: str, ions: str, options: dict[str, Any] | None
+) -> None:
+    """Set the inputs of :func:`define_engine_inputs`."""
+    builder.engine = orm.Str(engine)
+    builder.code = code
+    builder.ions = orm.Str(ions)
+    builder.options = options or {}
+
+
 class RelaxWorkChain(WorkChain):
     """Relax cell and ions, or the cell alone, of a structure."""
 
@@ -95,10 +105,7 @@ class RelaxWorkChain(WorkChain):
         builder = cls.get_builder()
         builder.structure = structure
         builder.settings = orm.Dict(settings)
-        builder.engine = orm.Str(engine)
-        builder.code = code
-        builder.ions = orm.Str(ions)
-        builder.options = options or {}
+        fill_engine_inputs(builder, code, engine, ions, options)
         return builder
 
     def run_relaxation(self) -> ToContext:
