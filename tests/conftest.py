@@ -45,7 +45,21 @@ def _importable_calculators():
     """Jobs and commands that a test starts find `calculators` as the tests themselves do."""
     patch = pytest.MonkeyPatch()
     known = os.environ.get("PYTHONPATH")
-    patch.setenv("PYTHONPATH", os.pathsep.join([str(TESTS), str(TESTS.parent), *([known] if known else [])]))
+    patch.setenv(
+        "PYTHONPATH",
+        os.pathsep.join([str(TESTS), str(TESTS.parent), str(TESTS.parent / "ml"), *([known] if known else [])]),
+    )
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stand_in_model():
+    """What the tests check is never what the shipped weights happen to say."""
+    from ensembles import StandIn
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr("aiida_hardcoat.learned.load_ensemble", StandIn.load)
     yield
     patch.undo()
 
@@ -175,3 +189,44 @@ def entry_values(fractions=None, structure_type="B1", c11=500.0, c12=150.0, c44=
         **tensor_fields(elastic_properties(tensor, "cubic", density=4500.0, atoms_per_volume=0.1)),
         **changes,
     }
+
+
+def prediction_values(fractions=None, structure_type="B1", bulk=250.0, shear=180.0, half=30.0, **changes):
+    """All fields of a made-up prediction, its intervals of moduli ``half`` down and twice that up."""
+    entry = entry_values(fractions, structure_type)
+    young, poisson = 9 * bulk * shear / (3 * bulk + shear), (3 * bulk - 2 * shear) / (2 * (3 * bulk + shear))
+    moduli = {"bulk_modulus": bulk, "shear_modulus": shear, "youngs_modulus": young, "poisson_ratio": poisson}
+    values = {name: entry[name] for name in ("system", "formula", "elements", "fractions", "x", "structure_type")}
+    for name, value in moduli.items():
+        width = 0.03 if name == "poisson_ratio" else half
+        ends = {f"{name}_low": value - width, f"{name}_high": value + 2 * width}
+        values |= {name: value, f"{name}_spread": width / 5, **ends}
+    return {
+        **values,
+        "number_of_atoms": 96,
+        "model_name": "cgcnn",
+        "model_version": "1",
+        "model_sha256": "a" * 64,
+        "model_fingerprint": "fedcba9876543210",
+        "training_data": "d" * 64,
+        "distance": 0.5,
+        "far": False,
+        "in_training_data": False,
+        "hardcoat_version": "0.1.0",
+        **changes,
+    }
+
+
+def linked(structure, node, inputs=()):
+    """Store a node as if a calcfunction had made it from a structure."""
+    from aiida.common.links import LinkType
+    from aiida.orm import CalcFunctionNode
+
+    maker = CalcFunctionNode()
+    for name, source in {"structure": structure, **dict(inputs)}.items():
+        maker.base.links.add_incoming(source if source.is_stored else source.store(), LinkType.INPUT_CALC, name)
+    maker.store()
+    node.base.links.add_incoming(maker, LinkType.CREATE, "result")
+    node.store()
+    maker.seal()
+    return node

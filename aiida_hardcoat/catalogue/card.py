@@ -9,8 +9,15 @@ from typing import Any
 from aiida.common.links import LinkType
 from aiida.orm import Dict, Node, QueryBuilder, StructureData
 
+from aiida_hardcoat.catalogue.predictions import disagreement, predictions_of_entry
 from aiida_hardcoat.data.elastic import ElasticData
 
+MODULI = (
+    ("Bulk modulus", "bulk_modulus", "GPa"),
+    ("Shear modulus", "shear_modulus", "GPa"),
+    ("Young's modulus", "youngs_modulus", "GPa"),
+    ("Poisson's ratio", "poisson_ratio", ""),
+)
 SPREAD = ("c11", "c12", "c44", "bulk_modulus", "shear_modulus", "youngs_modulus", "poisson_ratio", "energy_per_formula")
 
 
@@ -37,6 +44,7 @@ def card(entry: ElasticData) -> str:
         *quality_lines(entry, sources.get("sqs")),
         *level_lines(entry),
         *source_lines(entry, sources),
+        *learned_lines(entry),
     ]
     return "\n".join(lines)
 
@@ -58,14 +66,8 @@ def tensor_lines(entry: ElasticData) -> list[str]:
 
 
 def moduli_lines(entry: ElasticData) -> list[str]:
-    rows = [
-        ("Bulk modulus", "bulk_modulus", "GPa"),
-        ("Shear modulus", "shear_modulus", "GPa"),
-        ("Young's modulus", "youngs_modulus", "GPa"),
-        ("Poisson's ratio", "poisson_ratio", ""),
-    ]
     lines = []
-    for title, name, unit in rows:
+    for title, name, unit in MODULI:
         value, error = getattr(entry, name), getattr(entry, f"{name}_error")
         digits = 3 if name == "poisson_ratio" else 2
         text = "not defined"
@@ -153,6 +155,37 @@ def source_lines(entry: ElasticData, sources: dict[str, Node]) -> list[str]:
     return lines
 
 
+def learned_lines(entry: ElasticData) -> list[str]:
+    """What each model says of the entry's structure, the newest first."""
+    lines = []
+    for row in reversed(predictions_of_entry(entry)):
+        lines += [
+            "",
+            f"Learned by {row['model_name']} {row['model_version']} (weights sha256 {row['model_sha256'][:16]}, pk "
+            f"{row['pk']}): value, 90 % interval, spread of the members",
+        ]
+        for title, name, unit in MODULI:
+            digits = 3 if name == "poisson_ratio" else 2
+            low, high, spread = (row[f"{name}_{kind}"] for kind in ("low", "high", "spread"))
+            interval = f"[{low:.{digits}f}, {high:.{digits}f}] {unit}".rstrip()
+            value = f"  {title:16s}{row[name]:9.{digits}f}  {interval:22s}  +- {spread:.{digits}f}"
+            lines.append(f"{value}  {verdict(getattr(entry, name), row, name)}".rstrip())
+        trust = "FAR from the training data" if row["far"] else "near the training data"
+        seen = "; this formula was in it" if row["in_training_data"] else ""
+        lines.append(f"  {trust} (distance {row['distance']:.2f}, far from 1 on){seen}")
+    return lines
+
+
+def verdict(computed: float | None, predicted: dict[str, Any], name: str) -> str:
+    """Whether the computed value is within the interval, and how far off in units of its half."""
+    if computed is None:
+        return ""
+    inside = predicted[f"{name}_low"] <= computed <= predicted[f"{name}_high"]
+    share = disagreement(computed, predicted, name)
+    widths = "" if share is None else f" ({share:.2f} half-widths off)"
+    return f"computed value {'inside' if inside else 'OUTSIDE'}{widths}"
+
+
 def spread_table(entries: Sequence[ElasticData]) -> str:
     """Mean and standard deviation over several quasirandom structures of one alloy."""
     lines = [f"{len(entries)} quasirandom structures of {entries[0].label}", f"{'':22s}{'mean':>12s}{'spread':>12s}"]
@@ -174,6 +207,7 @@ def card_json(entry: ElasticData) -> dict[str, Any]:
             name: {"pk": node.pk, "uuid": node.uuid, "type": type(node).__name__}
             for name, node in provenance(entry).items()
         },
+        "predictions": predictions_of_entry(entry),
     }
 
 

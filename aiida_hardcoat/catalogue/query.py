@@ -8,6 +8,7 @@ from typing import Any
 
 from aiida.orm import QueryBuilder
 
+from aiida_hardcoat.catalogue.predictions import LEARNED, learned_columns, predictions_of
 from aiida_hardcoat.data.catalogue import DEFAULT_LABEL, CatalogueGroup
 from aiida_hardcoat.data.elastic import ElasticData
 from aiida_hardcoat.errors import InputError, nearest
@@ -74,14 +75,19 @@ def search(
     stable: bool | None = None,
     sort: str = "system",
     limit: int | None = None,
+    learned: bool = False,
     label: str = DEFAULT_LABEL,
 ) -> list[dict[str, Any]]:
     """Entries as rows of :data:`COLUMNS` with ``pk``, ``uuid`` and ``label``.
 
+    What a model learned is looked up where ``learned`` is set or a range or the sort names one of
+    :data:`~aiida_hardcoat.catalogue.predictions.LEARNED`; it costs a longer query.
+
     :param system: metals and anion in any order, e.g. ``Ti-Al-N``.
     :param elements: elements that an entry must hold.
-    :param ranges: smallest and largest value of any number in an entry.
+    :param ranges: smallest and largest value of any number in an entry, or of any in ``LEARNED``.
     :param sort: a column, with a minus in front for falling order.
+    :param learned: add the columns ``LEARNED``, from the newest prediction for each entry.
     :raises InputError: for a column that does not exist, or an empty range.
     """
     if structure_type is not None:
@@ -98,12 +104,15 @@ def search(
             filters.append({f"attributes.{name}": value})
     if stable is not None:
         filters.append({"attributes.stable": stable})
-    for name, (low, high) in {"x": x, **(ranges or {})}.items():
-        filters.extend(range_filters(name, low, high))
+    ranges = {"x": x, **(ranges or {})}
+    for name, (low, high) in ranges.items():
+        check_range(name, low, high)
+        if name not in LEARNED:
+            filters.extend(range_filters(name, low, high))
 
     order, direction = sort.removeprefix("-"), "desc" if sort.startswith("-") else "asc"
-    if order not in COLUMNS:
-        raise InputError(f"cannot sort by '{order}': {nearest(order, list(COLUMNS))}")
+    if order not in (*COLUMNS, *LEARNED):
+        raise InputError(f"cannot sort by '{order}': {nearest(order, [*COLUMNS, *LEARNED])}")
     query = QueryBuilder().append(CatalogueGroup, filters={"label": label}, tag="group")
     query.append(
         ElasticData,
@@ -114,6 +123,11 @@ def search(
     rows = [dict(zip(("pk", "uuid", "label", *COLUMNS), row, strict=True)) for row in query.iterall()]
     for row in rows:
         row.update({name: bool(row[name]) for name in FLAGS})  # SQLite has no booleans
+    if learned or order in LEARNED or any(name in LEARNED for name in ranges):
+        predictions = predictions_of([row["pk"] for row in rows])
+        rows = [{**row, **learned_columns(row, predictions.get(row["pk"], ()))} for row in rows]
+        for name in LEARNED:
+            rows = [row for row in rows if within(row[name], *ranges.get(name, (None, None)))]
     # Sorted here, since SQLite would compare JSON numbers as text.
     rows.sort(key=lambda row: (row["structure_type"], row["x"], row["pk"]))
     known = [row for row in rows if row[order] is not None]
@@ -121,14 +135,25 @@ def search(
     return [*known, *(row for row in rows if row[order] is None)][:limit]
 
 
-def range_filters(name: str, low: float | None, high: float | None) -> list[dict[str, Any]]:
-    """Filters of one range; always floats, because SQLite casts what it compares to the type of the filter."""
-    if name not in NUMBERS:
-        raise InputError(f"cannot search by '{name}': {nearest(name, list(NUMBERS))}")
+def check_range(name: str, low: float | None, high: float | None) -> None:
+    """Refuse a range of what is no number of an entry, or one that nothing can be in."""
+    if name not in (*NUMBERS, *LEARNED):
+        raise InputError(f"cannot search by '{name}': {nearest(name, [*NUMBERS, *LEARNED])}")
     if any(bound is not None and math.isnan(bound) for bound in (low, high)):
         raise InputError(f"the range {low}:{high} of {name} has a bound that is no number")
     if low is not None and high is not None and low > high:
         raise InputError(f"the range {low}:{high} of {name} is empty: give the smaller number first")
+
+
+def within(value: float | None, low: float | None, high: float | None) -> bool:
+    """Whether a value is in a range; one that is not known is in the unlimited range only."""
+    if value is None:
+        return low is None and high is None
+    return (low is None or value >= low) and (high is None or value <= high)
+
+
+def range_filters(name: str, low: float | None, high: float | None) -> list[dict[str, Any]]:
+    """Filters of one range; always floats, because SQLite casts what it compares to the type of the filter."""
     slack = X_SLACK if name == "x" else 0.0
     filters: list[dict[str, Any]] = []
     if low is not None:

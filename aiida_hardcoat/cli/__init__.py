@@ -5,13 +5,12 @@ Subcommands are imported when they are called, so that ``hardcoat tensor`` needs
 
 from __future__ import annotations
 
-import importlib
 import warnings
 
 import click
 
 from aiida_hardcoat import __version__
-from aiida_hardcoat.errors import nearest
+from aiida_hardcoat.cli.lazy import LazyGroup
 
 COMMANDS = {
     "setup": ("aiida_hardcoat.cli.setup", "Make or complete a profile: computer, code, catalogue."),
@@ -21,35 +20,13 @@ COMMANDS = {
     "list": ("aiida_hardcoat.cli.entries", "All entries."),
     "search": ("aiida_hardcoat.cli.entries", "Entries by system, structure, composition and properties."),
     "show": ("aiida_hardcoat.cli.entries", "The card of one entry."),
+    "compare": ("aiida_hardcoat.cli.compare", "Computed against learned moduli."),
     "tensor": ("aiida_hardcoat.cli.tensor", "What follows from any elastic tensor; needs no profile."),
+    "ml": ("aiida_hardcoat.cli.ml", "Learned moduli: data, training, evaluation, prediction."),
 }
 
 
-class LazyGroup(click.Group):
-    """A group that imports a command's module when the command is used."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in COMMANDS:
-            return None
-        command: click.Command = getattr(importlib.import_module(COMMANDS[cmd_name][0]), f"cmd_{cmd_name}")
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
-            ctx.fail(f"no command '{args[0]}': {nearest(args[0], list(COMMANDS))}")
-        return super().resolve_command(ctx, args)
-
-
-@click.group("hardcoat", cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("hardcoat", cls=LazyGroup, table=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-p", "--profile", metavar="NAME", help="AiiDA profile to use instead of the default one.")
 @click.version_option(__version__, prog_name="hardcoat")
 @click.pass_context

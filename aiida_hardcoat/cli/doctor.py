@@ -14,7 +14,18 @@ import click
 from aiida_hardcoat.cli.errors import user_errors
 from aiida_hardcoat.errors import InputError
 
-PACKAGES = ("aiida-core", "aiida-vasp", "aiida-pseudo", "pymatgen", "numpy", "ase", "torch", "sevenn")
+PACKAGES = (
+    "aiida-core",
+    "aiida-vasp",
+    "aiida-pseudo",
+    "pymatgen",
+    "numpy",
+    "ase",
+    "torch",
+    "torch-geometric",
+    "safetensors",
+    "sevenn",
+)
 OPTIONAL_PACKAGES = {"chgnet": "pip install 'aiida-hardcoat[chgnet]'"}
 
 Finding = dict[str, Any]
@@ -25,7 +36,7 @@ Finding = dict[str, Any]
 @user_errors()
 def cmd_doctor(output_format: str) -> None:
     """Check packages, profile, computer, code, broker and disk; exit code 1 if something that is needed is missing."""
-    findings = [*check_packages(), *check_profile()]
+    findings = [*check_packages(), check_model(), *check_profile()]
     if output_format == "json":
         click.echo(json.dumps(findings, indent=2))
     else:
@@ -58,6 +69,19 @@ def check_packages() -> list[Finding]:
         version = version_of(package)
         findings.append(finding(package, version is not None, version or "not installed", mend, needed=False))
     return findings
+
+
+def check_model() -> Finding:
+    """The weights that come with the package, read as a prediction reads them."""
+    from aiida_hardcoat import learned
+    from hardcoat_ml.errors import InputError as ModelInputError
+
+    try:
+        model = learned.model_identity(learned.load_ensemble())
+    except (ModelInputError, ImportError) as error:
+        return finding("learned model", False, str(error), "install aiida-hardcoat anew", needed=False)
+    detail = f"{model['name']} {model['version']}, weights sha256 {model['sha256'][:16]}"
+    return finding("learned model", True, detail, needed=False)
 
 
 def check_profile() -> list[Finding]:
@@ -111,7 +135,7 @@ def check_daemon(profile: Any) -> Finding:
 def check_catalogue() -> Finding:
     from aiida_hardcoat.data.catalogue import catalogue
 
-    return finding("catalogue", True, f"{catalogue().count()} entries")
+    return finding("catalogue", True, f"{catalogue().count_entries()} entries")
 
 
 def check_disk() -> Finding:

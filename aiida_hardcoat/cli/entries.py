@@ -29,9 +29,42 @@ SHOWN = {
     "level": ("level", "{}"),
 }
 
+LEARNED = {
+    "predicted_bulk_modulus": ("B learned", "{:.1f}"),
+    "predicted_bulk_modulus_spread": ("+-", "{:.1f}"),
+    "bulk_modulus_disagreement": ("off", "{:.2f}"),
+    "predicted_shear_modulus": ("G learned", "{:.1f}"),
+    "predicted_shear_modulus_spread": ("+-", "{:.1f}"),
+    "shear_modulus_disagreement": ("off", "{:.2f}"),
+}
+"""Shown beside what was computed, where it was asked for."""
+
 FORMAT = click.option(
     "--format", "output_format", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
 )
+FILTERS = (
+    click.option("--system", help="e.g. Al-Ti-N, in any order."),
+    click.option("--element", "elements", multiple=True, help="An element that the entry must hold; repeat for more."),
+    click.option("-s", "--structure-type", help="B1, B3, B4 or Bk."),
+    click.option("-x", "x", metavar="LOW:HIGH", help="Fraction of the alphabetically first metal."),
+    click.option(
+        "--range", "ranges", multiple=True, metavar="FIELD=LOW:HIGH", help="e.g. bulk_modulus=250: ; repeatable."
+    ),
+    click.option("--level", help="Level of theory, e.g. ase:7net-l3i5."),
+    click.option("--ions", type=click.Choice(["relaxed", "clamped"])),
+    click.option("--stable/--unstable", default=None, help="Mechanically stable entries, or the others."),
+    click.option(
+        "--sort", default="system", show_default=True, metavar="[-]FIELD", help="A minus sorts from the largest."
+    ),
+    click.option("--limit", type=click.IntRange(min=1)),
+)
+
+
+def filter_options(command: Any) -> Any:
+    """The options that choose entries."""
+    for option in reversed(FILTERS):
+        command = option(command)
+    return command
 
 
 @click.command("list")
@@ -43,27 +76,21 @@ def cmd_list(output_format: str) -> None:
 
 
 @click.command("search")
-@click.option("--system", help="e.g. Al-Ti-N, in any order.")
-@click.option("--element", "elements", multiple=True, help="An element that the entry must hold; repeat for more.")
-@click.option("-s", "--structure-type", help="B1, B3, B4 or Bk.")
-@click.option("-x", "x", metavar="LOW:HIGH", help="Fraction of the alphabetically first metal.")
-@click.option("--range", "ranges", multiple=True, metavar="FIELD=LOW:HIGH", help="e.g. bulk_modulus=250: ; repeatable.")
-@click.option("--level", help="Level of theory, e.g. ase:7net-l3i5.")
-@click.option("--ions", type=click.Choice(["relaxed", "clamped"]))
-@click.option("--stable/--unstable", default=None, help="Mechanically stable entries, or the others.")
-@click.option("--sort", default="system", show_default=True, metavar="[-]FIELD", help="A minus sorts from the largest.")
-@click.option("--limit", type=click.IntRange(min=1))
+@filter_options
+@click.option("--learned", is_flag=True, help="Show what the newest model says, and by how much it is off.")
 @FORMAT
 @user_errors()
-def cmd_search(ranges: tuple[str, ...], x: str | None, output_format: str, **filters: Any) -> None:
+def cmd_search(output_format: str, **filters: Any) -> None:
     """Entries that match every filter.
 
     Example: hardcoat search --system Ti-Al-N -s B1 -x 0.25:0.75 --range bulk_modulus=250: --sort -shear_modulus
+
+    FIELD is a number of an entry or of the newest prediction for it: predicted_bulk_modulus,
+    predicted_bulk_modulus_spread, bulk_modulus_disagreement (how far the computed value is from the learned one, in
+    units of the half of the 90 % interval: above 1 it is outside), the same of shear_modulus, youngs_modulus and
+    poisson_ratio, and distance (from the training data).
     """
-    filters["ranges"] = dict(parse_named_range(text) for text in ranges)
-    if x is not None:
-        filters["x"] = parse_range(x)
-    print_rows(find(filters), output_format)
+    print_rows(find(parse_filters(filters)), output_format)
 
 
 @click.command("show")
@@ -88,6 +115,19 @@ def find(filters: dict[str, Any]) -> list[dict[str, Any]]:
     from aiida_hardcoat.catalogue.query import search
 
     return search(**filters)
+
+
+def parse_filters(filters: dict[str, Any]) -> dict[str, Any]:
+    """What :func:`filter_options` collected, as the search takes it.
+
+    :raises InputError: for a range that is none.
+    """
+    parsed = {**filters, "ranges": dict(parse_named_range(text) for text in filters["ranges"])}
+    if filters["x"] is None:
+        del parsed["x"]
+    else:
+        parsed["x"] = parse_range(filters["x"])
+    return parsed
 
 
 def load_entry(identifier: str) -> Any:
@@ -154,8 +194,12 @@ def print_rows(rows: list[dict[str, Any]], output_format: str) -> None:
         click.echo(json.dumps(rows, indent=2))
     elif output_format == "csv":
         click.echo(csv_text(rows), nl=False)
+    elif rows:
+        shown = {**SHOWN, **LEARNED} if LEARNED.keys() <= rows[0].keys() else SHOWN
+        click.echo(table_text(rows, shown))
+        click.echo("moduli and hardness in GPa" + ("; off: in half-widths of the 90 % interval" * (shown is not SHOWN)))
     else:
-        click.echo(table_text(rows) if rows else "no entries")
+        click.echo("no entries")
 
 
 def csv_text(rows: list[dict[str, Any]]) -> str:
@@ -167,10 +211,11 @@ def csv_text(rows: list[dict[str, Any]]) -> str:
     return buffer.getvalue()
 
 
-def table_text(rows: list[dict[str, Any]]) -> str:
-    """Aligned columns; moduli in GPa."""
-    cells = [[title for title, _ in SHOWN.values()]]
-    cells += [["-" if row[key] is None else form.format(row[key]) for key, (_, form) in SHOWN.items()] for row in rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(SHOWN))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in cells]
-    return "\n".join([*lines, "moduli and hardness in GPa"])
+def table_text(rows: list[dict[str, Any]], shown: dict[str, tuple[str, str]]) -> str:
+    """Aligned columns: by key of the rows, the title and the format of each."""
+    cells = [[title for title, _ in shown.values()]]
+    cells += [["-" if row[key] is None else form.format(row[key]) for key, (_, form) in shown.items()] for row in rows]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(shown))]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in cells
+    )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import click
 
 from aiida_hardcoat.errors import InputError
+from hardcoat_ml.errors import InputError as ModelInputError
 
 
 class UserError(click.ClickException):
@@ -19,10 +20,13 @@ class UserError(click.ClickException):
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn `InputError` into `UserError`; as a context manager or, called, as a decorator of a command."""
+    """Turn `InputError`, of this package or of `hardcoat_ml`, into `UserError`.
+
+    As a context manager or, called, as a decorator of a command.
+    """
     try:
         yield
-    except InputError as error:
+    except (InputError, ModelInputError) as error:
         raise UserError(" ".join(str(error).split())) from None
 
 

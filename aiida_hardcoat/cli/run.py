@@ -217,6 +217,8 @@ def run_here(builder: ProcessBuilder, *, show: bool = True) -> ElasticData | Non
     if node.is_finished_ok:
         # A run from the cache ends in a copy: what is shown is the entry that the catalogue holds.
         entry = find_equal(catalogue(), node.outputs.entry) or node.outputs.entry
+        for line in reports(node):
+            click.echo(f"  {line}", err=True)
         if show:
             click.echo(card(entry))
         return entry
@@ -224,6 +226,13 @@ def run_here(builder: ProcessBuilder, *, show: bool = True) -> ElasticData | Non
     if node.is_killed:
         raise SystemExit(INTERRUPTED)  # the user asked to stop, not to go on with the next structure
     return None
+
+
+def reports(node: ProcessNode) -> list[str]:
+    """What a run that went well has to tell all the same, such as why there are no learned moduli."""
+    from aiida.orm import Log
+
+    return [log.message.partition("]: ")[2] or log.message for log in Log.collection.get_logs_for(node)]
 
 
 def failure(node: ProcessNode) -> str:

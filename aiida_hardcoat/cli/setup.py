@@ -42,7 +42,7 @@ def cmd_setup() -> None:
     from aiida_hardcoat.data.catalogue import catalogue
 
     group = catalogue()
-    click.echo(f"catalogue  {group.label} ({group.count()} entries)")
+    click.echo(f"catalogue  {group.label} ({group.count_entries()} entries)")
 
 
 def profile_exists() -> bool:

@@ -5,27 +5,39 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from aiida.orm import Group, Node, QueryBuilder
+from aiida.orm import CalcFunctionNode, Group, Node, QueryBuilder
 
 from aiida_hardcoat.data.elastic import ElasticData
+from aiida_hardcoat.data.prediction import PredictionData
 
 DEFAULT_LABEL = "catalogue"
 
 
 class CatalogueGroup(Group):
-    """Finished entries; it refuses nodes of other types."""
+    """Finished entries and what models learned to say of their structures; it refuses nodes of other types."""
 
-    allowed_types: tuple[type[Node], ...] = (ElasticData,)
+    allowed_types: tuple[type[Node], ...] = (ElasticData, PredictionData)
 
     def add_nodes(self, nodes: Node | Sequence[Node]) -> None:
-        """Add entries.
+        """Add entries and predictions.
 
-        :raises TypeError: for a node that is no entry.
+        :raises TypeError: for a node that is neither.
         """
         for node in [nodes] if isinstance(nodes, Node) else nodes:
             if not isinstance(node, self.allowed_types):
                 raise TypeError(f"{node} is no entry of the catalogue")
         super().add_nodes(nodes)
+
+    def entries(self) -> list[ElasticData]:
+        """The entries alone, oldest first."""
+        return self._members().order_by({ElasticData: "id"}).all(flat=True)
+
+    def count_entries(self) -> int:
+        return self._members().count()
+
+    def _members(self) -> QueryBuilder:
+        query = QueryBuilder().append(CatalogueGroup, filters={"id": self.pk}, tag="group")
+        return query.append(ElasticData, with_group="group", project="*")
 
 
 def catalogue(label: str = DEFAULT_LABEL) -> CatalogueGroup:
@@ -39,5 +51,15 @@ def find_equal(group: CatalogueGroup, entry: ElasticData) -> ElasticData | None:
     query = QueryBuilder().append(CatalogueGroup, filters={"id": group.pk}, tag="group")
     content = {"extras._aiida_hash": entry.base.caching.get_hash()}
     query.append(ElasticData, with_group="group", filters=content, project="*")
+    row = query.first()
+    return row[0] if row else None
+
+
+def find_prediction(structure: Node, model_fingerprint: str) -> PredictionData | None:
+    """What that model said of that structure before."""
+    query = QueryBuilder().append(Node, filters={"id": structure.pk}, tag="structure")
+    query.append(CalcFunctionNode, with_incoming="structure", tag="maker")
+    model = {"attributes.model_fingerprint": model_fingerprint}
+    query.append(PredictionData, with_incoming="maker", filters=model, project="*")
     row = query.first()
     return row[0] if row else None

@@ -8,36 +8,19 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
-from aiida.common.exceptions import ValidationError
-from aiida.orm import Data
-from aiida.orm.pydantic import OrmMetadataField
-from pydantic import ValidationError as ModelError
 
-SCHEMA_VERSION = 1
-TOLERANCE = 1e-6
-"""Relative tolerance of the consistency checks at storing."""
-
-
-def field(description: str, default: Any = ...) -> Any:
-    if default is ...:
-        return OrmMetadataField(description=description)
-    return OrmMetadataField(default, description=description)
-
+from aiida_hardcoat.data.flat import TOLERANCE, FlatData, check_composition, close, field
 
 Matrix = list[list[float]]
 
 
-class ElasticData(Data):
-    """Elastic tensor of one alloy in one structure at one level of theory. GPa unless another unit is named.
-
-    Every scalar is an attribute of its own, because a filter on a list element works on PostgreSQL only. Numbers are
-    stored as floats: pass floats to filters too, since SQLite compares with the type of the filter's value.
-    """
+class ElasticData(FlatData):
+    """Elastic tensor of one alloy in one structure at one level of theory. GPa unless another unit is named."""
 
     # Two runs of one calculation are one entry, however long each took.
     _hash_ignored_attributes = ("evaluations", "seconds")
 
-    class AttributesModel(Data.AttributesModel):
+    class AttributesModel(FlatData.AttributesModel):
         # what it is
         system: str = field("Metals in alphabetical order, then the anion, e.g. Al-Ti-N")
         formula: str = field("Composition for one anion, e.g. Al0.5Ti0.5N")
@@ -130,70 +113,34 @@ class ElasticData(Data):
         hardcoat_version: str = field("Version of aiida-hardcoat that made the entry")
         schema_version: int = field("Version of this schema")
 
-    def __init__(self, **values: Any) -> None:
-        """:raises ValueError: for a field that is unknown, missing or of the wrong type."""
-        keep = {key: values.pop(key) for key in ("label", "description", "user", "extras") if key in values}
-        super().__init__(**keep)
-        if values:
-            model = self.AttributesModel.model_validate({"schema_version": SCHEMA_VERSION, **values})
-            # Through the model, so that an integer given for a float is stored as a float.
-            self.base.attributes.set_many(model.model_dump(exclude={"source"}))
-
-    def _validate(self) -> bool:
-        super()._validate()
-        attributes = self.base.attributes.all
-        try:
-            self.AttributesModel.model_validate(attributes)
-        except ModelError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise ValidationError(f"elastic data: {where}: {first['msg']}") from error
-        check_consistency(attributes)
-        return True
-
     @property
     def tensor_gpa(self) -> np.ndarray:
         """The projected tensor as a (6, 6) array, GPa."""
         return np.array(self.base.attributes.get("tensor"))
 
-    def __getattr__(self, name: str) -> Any:
-        """Fields read as attributes of the node, e.g. ``entry.bulk_modulus``."""
-        if not name.startswith("_") and name in type(self).AttributesModel.model_fields:
-            return self.base.attributes.get(name)
-        return super().__getattr__(name)
+    @staticmethod
+    def check_consistency(values: dict[str, Any]) -> None:
+        """The tensors among themselves, the moduli and the composition.
 
-
-def check_consistency(values: dict[str, Any]) -> None:
-    """What must hold between the fields of an entry.
-
-    :raises ValidationError: naming the first relation that does not.
-    """
-
-    def close(one: float, other: float) -> bool:
-        return abs(one - other) <= TOLERANCE * max(1.0, abs(one), abs(other))
-
-    for name in ("tensor", "tensor_fitted", "standard_errors"):
-        if [len(row) for row in values[name]] != [6] * 6 or not np.all(np.isfinite(values[name])):
-            raise ValidationError(f"elastic data: {name} must be 6x6 and finite")
-        matrix = np.array(values[name])
-        if not np.allclose(matrix, matrix.T, rtol=TOLERANCE, atol=TOLERANCE):
-            raise ValidationError(f"elastic data: {name} must be symmetric")
-    tensor = np.array(values["tensor"])
-    for name in ("c11", "c12", "c13", "c33", "c44", "c66"):
-        if not close(values[name], tensor[int(name[1]) - 1, int(name[2]) - 1]):
-            raise ValidationError(f"elastic data: {name} is not that of the tensor")
-    if values["bulk_modulus"] is not None and values["shear_modulus"] is not None:
-        for name in ("bulk_modulus", "shear_modulus"):
-            reuss, hill, voigt = (values[f"{name}{kind}"] for kind in ("_reuss", "", "_voigt"))
-            slack = TOLERANCE * abs(hill)
-            if not reuss - slack <= hill <= voigt + slack:
-                raise ValidationError(f"elastic data: {name} breaks Reuss <= Hill <= Voigt")
-    if sorted(values["elements"]) != values["elements"] or set(values["system"].split("-")) != set(values["elements"]):
-        raise ValidationError("elastic data: elements must be sorted and be those of the system")
-    if not close(sum(values["fractions"].values()), 1.0):
-        raise ValidationError("elastic data: the fractions of the metals must sum to 1")
-    if not close(values["x"], values["fractions"][sorted(values["fractions"])[0]]):
-        raise ValidationError("elastic data: x must be the fraction of the alphabetically first metal")
+        :raises ValueError: naming the first relation that does not hold.
+        """
+        for name in ("tensor", "tensor_fitted", "standard_errors"):
+            if [len(row) for row in values[name]] != [6] * 6 or not np.all(np.isfinite(values[name])):
+                raise ValueError(f"{name} must be 6x6 and finite")
+            matrix = np.array(values[name])
+            if not np.allclose(matrix, matrix.T, rtol=TOLERANCE, atol=TOLERANCE):
+                raise ValueError(f"{name} must be symmetric")
+        tensor = np.array(values["tensor"])
+        for name in ("c11", "c12", "c13", "c33", "c44", "c66"):
+            if not close(values[name], tensor[int(name[1]) - 1, int(name[2]) - 1]):
+                raise ValueError(f"{name} is not that of the tensor")
+        if values["bulk_modulus"] is not None and values["shear_modulus"] is not None:
+            for name in ("bulk_modulus", "shear_modulus"):
+                reuss, hill, voigt = (values[f"{name}{kind}"] for kind in ("_reuss", "", "_voigt"))
+                slack = TOLERANCE * abs(hill)
+                if not reuss - slack <= hill <= voigt + slack:
+                    raise ValueError(f"{name} breaks Reuss <= Hill <= Voigt")
+        check_composition(values)
 
 
 def entry_label(structure_type: str, system: str, x: float) -> str:

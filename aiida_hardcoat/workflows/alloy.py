@@ -8,9 +8,11 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ToContext, WorkChain
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
+from aiida_hardcoat.calculations.prediction import predict_entry
 from aiida_hardcoat.calculations.sqs import generate_sqs
 from aiida_hardcoat.data.catalogue import DEFAULT_LABEL, catalogue, find_equal
 from aiida_hardcoat.data.elastic import ElasticData
+from aiida_hardcoat.data.prediction import PredictionData
 from aiida_hardcoat.engines import DEFAULT, load_engine
 from aiida_hardcoat.errors import InputError
 from aiida_hardcoat.physics.cells import supercell_matrix
@@ -91,8 +93,15 @@ class AlloyWorkChain(WorkChain):
             cls.strain_structure,
             cls.inspect_strains,
             cls.results,
+            cls.predict,
         )
         spec.output("entry", valid_type=ElasticData, help="The catalogue's entry.")
+        spec.output(
+            "prediction",
+            valid_type=PredictionData,
+            required=False,
+            help="What the shipped model says of the entry's structure.",
+        )
         spec.output("structure", valid_type=orm.StructureData, help="The quasirandom structure before relaxation.")
         spec.output("relaxed_structure", valid_type=orm.StructureData, help="The relaxed structure.")
         spec.exit_code(401, "ERROR_RELAXATION_FAILED", message="{reason}")
@@ -174,6 +183,15 @@ class AlloyWorkChain(WorkChain):
         """Put the entry into the catalogue, once: a cached run makes an equal node again."""
         entry = self.ctx.elastic.outputs.entry
         group = catalogue(self.inputs.catalogue)
-        if find_equal(group, entry) is None:
+        self.ctx.entry = find_equal(group, entry)
+        if self.ctx.entry is None:
             group.add_nodes(entry)
+            self.ctx.entry = entry
         self.out("entry", entry)
+
+    def predict(self) -> None:
+        """Put the learned moduli beside the entry. Whatever is in their way, what was computed stands."""
+        try:
+            self.out("prediction", predict_entry(self.ctx.entry, catalogue(self.inputs.catalogue)))
+        except Exception as error:
+            self.report(f"no learned moduli: {' '.join(str(error).split()) or type(error).__name__}")

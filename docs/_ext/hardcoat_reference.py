@@ -1,7 +1,7 @@
 """Directives that write the reference of nodes and processes from the code itself.
 
-``{elastic-fields}`` tabulates the fields of ``ElasticData``; ``{process-spec} package.module:Class`` the inputs,
-outputs and exit codes of a CalcJob or workchain. Both make Markdown, which MyST parses in place.
+``{node-fields} package.module:Class`` tabulates the fields of a type of node; ``{process-spec} package.module:Class``
+the inputs, outputs and exit codes of a CalcJob or workchain. Both make Markdown, which MyST parses in place.
 """
 
 from __future__ import annotations
@@ -31,12 +31,18 @@ class MarkdownDirective(SphinxDirective):
         return container.children
 
 
-class ElasticFields(MarkdownDirective):
-    def lines(self) -> list[str]:
-        from aiida_hardcoat.data.elastic import ElasticData
+def named(path: str) -> Any:
+    """The class that ``package.module:Class`` names."""
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)
 
-        own = ElasticData.AttributesModel.__annotations__
-        fields = ElasticData.AttributesModel.model_fields
+
+class NodeFields(MarkdownDirective):
+    required_arguments = 1
+
+    def lines(self) -> list[str]:
+        model = named(self.arguments[0]).AttributesModel
+        own, fields = model.__annotations__, model.model_fields
         rows = [(f"`{name}`", type_name(fields[name].annotation), fields[name].description) for name in own]
         return table(("field", "type", "meaning"), rows)
 
@@ -45,9 +51,7 @@ class ProcessSpec(MarkdownDirective):
     required_arguments = 1
 
     def lines(self) -> list[str]:
-        module, _, name = self.arguments[0].partition(":")
-        process = getattr(import_module(module), name)
-        spec = process.spec()
+        spec = named(self.arguments[0]).spec()
         codes = sorted(spec.exit_codes.items(), key=lambda item: item[1].status)
         return [
             *table(("input", "type", "required", "meaning"), list(ports(spec.inputs))),
@@ -111,6 +115,6 @@ def escape_bars(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines
 
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", escape_bars)
-    app.add_directive("elastic-fields", ElasticFields)
+    app.add_directive("node-fields", NodeFields)
     app.add_directive("process-spec", ProcessSpec)
     return {"version": "1", "parallel_read_safe": True}

@@ -31,7 +31,7 @@ from hardcoat_ml.intervals import BOUNDS, Calibration, calibrate, coverage, inte
 from hardcoat_ml.metrics import PROPERTIES, SMALLEST, youngs_and_poisson
 from hardcoat_ml.model import CGCNN, Architecture
 from hardcoat_ml.training import check_device, elements_of, load_checkpoint, standardisation, write_whole
-from hardcoat_ml.training_set import TEST, TRAINING, VALIDATION, TrainingSet
+from hardcoat_ml.training_set import HELD_OUT, TEST, TRAINING, VALIDATION, TrainingSet
 
 FORMAT = "hardcoat ensemble 1"
 SHIPPED = "cgcnn"
@@ -217,7 +217,7 @@ def finish(training_set: TrainingSet, folder: Path, target: Path, version: str) 
     }
     space = feature_space(answers[TRAINING][1], answers[VALIDATION][1])
     values, spreads = summary(answers[VALIDATION][0])
-    truth = true_properties(training_set, VALIDATION)
+    truth = true_properties(training_set, training_set.rows(VALIDATION))
     groups = training_set.formulas[training_set.rows(VALIDATION)].tolist()
     calibrations = {
         name: calibrate(truth[name], values[name], spreads[name], groups=groups, bounds=BOUNDS[name])
@@ -242,25 +242,36 @@ def finish(training_set: TrainingSet, folder: Path, target: Path, version: str) 
         "protocol": protocol,
         "seed": run["seed"],
         "data": training_set.card,
-        "training_mean": {name: float(each.mean()) for name, each in true_properties(training_set, TRAINING).items()},
+        "training_mean": {
+            name: float(each.mean())
+            for name, each in true_properties(training_set, training_set.rows(TRAINING)).items()
+        },
         "calibration": {name: asdict(each) for name, each in calibrations.items()},
         "libraries": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
     }
     ensemble = Ensemble(network, mean, deviation, formulas, space, calibrations, card, sha256)
-    if len(training_set.rows(TEST)):
-        card["test"] = judge_part(ensemble, training_set, TEST)
+    for name, part in (("test", TEST), ("held_out", HELD_OUT)):
+        if len(rows := judgeable(training_set, part, architecture.elements)):
+            card[name] = judge_rows(ensemble, training_set, rows)
     target.parent.mkdir(parents=True, exist_ok=True)
     write_whole(target, content)
     write_whole(target.with_suffix(".json"), json.dumps(card, indent=1).encode())
     return ensemble
 
 
-def judge_part(ensemble: Ensemble, training_set: TrainingSet, part: int) -> dict[str, Any]:
-    """Scores and coverage of an ensemble on a part of its set, beside predicting the mean."""
+def judgeable(training_set: TrainingSet, part: int, elements: Sequence[int]) -> NDArray[np.int64]:
+    """Numbers of the crystals of a part that hold nothing but these elements."""
     rows = training_set.rows(part)
+    chosen = training_set.graphs.select(torch.from_numpy(rows))
+    strange = ~torch.isin(chosen.numbers, torch.tensor(elements))
+    return np.delete(rows, np.unique(chosen.graph_of_node()[strange].numpy()))
+
+
+def judge_rows(ensemble: Ensemble, training_set: TrainingSet, rows: NDArray[np.int64]) -> dict[str, Any]:
+    """Scores and coverage of an ensemble on some crystals of its set, beside predicting the mean."""
     moduli, features = ensemble.moduli(training_set.graphs.select(torch.from_numpy(rows)))
     values, spreads = summary(moduli)
-    truth = true_properties(training_set, part)
+    truth = true_properties(training_set, rows)
     mean = ensemble.card["training_mean"]
     ends = {name: interval(ensemble.calibrations[name], values[name], spreads[name]) for name in PROPERTIES}
     return {
@@ -276,9 +287,9 @@ def judge_part(ensemble: Ensemble, training_set: TrainingSet, part: int) -> dict
     }
 
 
-def true_properties(training_set: TrainingSet, part: int) -> dict[str, FloatArray]:
-    """The computed values (n,) of each property of a part."""
-    bulk, shear = training_set.moduli[training_set.rows(part)].T
+def true_properties(training_set: TrainingSet, rows: NDArray[np.int64]) -> dict[str, FloatArray]:
+    """The computed values (n,) of each property of some crystals."""
+    bulk, shear = training_set.moduli[rows].T
     return dict(zip(PROPERTIES, (bulk, shear, *youngs_and_poisson(bulk, shear)), strict=True))
 
 

@@ -23,7 +23,7 @@ from hardcoat_ml.graphs import (
     SHELL_TOLERANCE,
     Graphs,
     crystal_graphs,
-    full_graph,
+    full_graphs,
     neighbours,
     quotient,
 )
@@ -230,14 +230,14 @@ def ase_neighbours(crystal: Crystal):
 @given(crystal=CRYSTALS, seed=SEEDS)
 def test_neighbours_are_those_of_ase(crystal, seed):
     """In another cell of the same lattice: atoms keep their numbers, and ASE is slow in flat cells."""
-    assert_same_bonds(neighbours(sheared(crystal, np.random.default_rng(seed))), ase_neighbours(crystal))
+    assert_same_bonds(neighbours([sheared(crystal, np.random.default_rng(seed))]), ase_neighbours(crystal))
 
 
 @settings(deadline=None, max_examples=12)
 @given(crystal=triclinic(smallest=0.9, largest=2.5, atoms=1))
 def test_neighbours_in_very_small_cells(crystal):
     """A cell of one atom, most of its neighbours several cells away."""
-    assert_same_bonds(neighbours(crystal), ase_neighbours(crystal))
+    assert_same_bonds(neighbours([crystal]), ase_neighbours(crystal))
 
 
 @settings(deadline=None, max_examples=10)
@@ -248,7 +248,7 @@ def test_neighbours_in_very_skewed_cells(crystal, seed):
     matrix = np.eye(3, dtype=int)
     matrix[1, 0], matrix[2, :2] = random.integers(5, 30), random.integers(-30, -5, 2)
     skewed = Crystal(matrix @ crystal.lattice, crystal.numbers, crystal.fractional @ np.linalg.inv(matrix) + 7)
-    assert_same_bonds(neighbours(skewed), ase_neighbours(crystal))
+    assert_same_bonds(neighbours([skewed]), ase_neighbours(crystal))
 
 
 @settings(deadline=None, max_examples=15)
@@ -256,7 +256,7 @@ def test_neighbours_in_very_skewed_cells(crystal, seed):
 def test_neighbours_are_those_of_a_plain_search(crystal):
     found = plain_neighbours(crystal.lattice, crystal.fractional)
     flat = [(atom, other, d) for atom, around in enumerate(found) for other, d in around]
-    assert_same_bonds(neighbours(crystal), tuple(np.array(column) for column in zip(*flat, strict=True)))
+    assert_same_bonds(neighbours([crystal]), tuple(np.array(column) for column in zip(*flat, strict=True)))
 
 
 OPEN = {
@@ -276,7 +276,7 @@ def test_neighbours_in_open_crystals(crystal):
     """Where atoms are crowded in one place and few in another, up to atoms with fewer than twelve within the radius."""
     found = plain_neighbours(crystal.lattice, crystal.fractional)
     flat = [(atom, other, d) for atom, around in enumerate(found) for other, d in around]
-    assert_same_bonds(neighbours(crystal), tuple(np.array(column) for column in zip(*flat, strict=True)))
+    assert_same_bonds(neighbours([crystal]), tuple(np.array(column) for column in zip(*flat, strict=True)))
 
 
 # The twelfth neighbour is in the last shell of these: bcc 8 + 6, diamond 4 + 12, rocksalt 6 + 12, and so on.
@@ -301,7 +301,7 @@ def test_shells_are_whole(name, a, seed):
         "diamond": lambda a: bulk("Ti", "diamond", a=a),
     }
     crystal = everything(from_ase({**PROTOTYPES, **others}[name](a)), np.random.default_rng(seed))
-    centre, _, distance = neighbours(crystal)
+    centre, _, distance = neighbours([crystal])
     assert (np.bincount(centre) == sum(SHELLS[name])).all()
     first = np.sort(distance[centre == 0])
     assert [len(shell) for shell in np.split(first, np.flatnonzero(np.diff(first) > 1e-4) + 1)] == SHELLS[name]
@@ -313,7 +313,7 @@ def test_equivalent_atoms_become_one_node(crystal, seed):
     """In these crystals atoms of one element are equivalent; a node for each element is left, whatever the cell."""
     graphs = crystal_graphs([everything(crystal, np.random.default_rng(seed))])
     assert sorted(graphs.numbers.tolist()) == sorted(set(crystal.numbers.tolist()))
-    full = full_graph(crystal)
+    full = full_graphs([crystal])
     assert float((graphs.atoms[graphs.centre] * graphs.count).sum() / graphs.atoms.sum()) == pytest.approx(
         len(full.centre) / len(crystal.numbers)
     )
@@ -324,7 +324,7 @@ def test_isolated_atoms(model):
     boxes = [Crystal(np.diag([9.0, 10.0, 11.0]) * scale, np.array([22]), np.zeros((1, 3))) for scale in (1, 2)]
     crystal = from_ase(bulk("TiN", "rocksalt", a=4.25))
     for box in boxes:
-        assert len(neighbours(box)[0]) == 0
+        assert len(neighbours([box])[0]) == 0
     with torch.no_grad():
         alone = model(crystal_graphs(boxes))
         company = model(crystal_graphs([crystal, *boxes]))
@@ -346,7 +346,25 @@ def test_isolated_atoms_in_training():
 def test_few_neighbours_within_the_radius():
     """A dimer in a large box has one bond at each atom, fewer than the number asked for."""
     dimer = Crystal(np.eye(3) * 12.0, np.array([7, 7]), np.array([[0, 0, 0], [0, 0, 0.1]]))
-    centre, neighbour, distance = neighbours(dimer)
+    centre, neighbour, distance = neighbours([dimer])
     assert centre.tolist() == [0, 1]
     assert neighbour.tolist() == [1, 0]
     np.testing.assert_allclose(distance, 1.2)
+
+
+def test_crystals_together_are_what_they_are_alone():
+    """Wide and narrow cells in one call: some need a second, farther search."""
+    crystals = [
+        from_ase(bulk("Al", "fcc", a=4.0)),
+        Crystal(np.diag([2.5, 9.0, 11.0]), np.array([22]), np.zeros((1, 3))),
+        from_ase(bulk("TiN", "rocksalt", a=4.2)),
+        Crystal(np.eye(3) * 20, np.array([7, 8]), np.array([[0, 0, 0], [0.05, 0, 0]])),
+    ]
+    together = full_graphs(crystals)
+    for k, crystal in enumerate(crystals):
+        alone, picked = full_graphs([crystal]), together.select(torch.tensor([k]))
+        for field in fields(Graphs):
+            one, other = getattr(alone, field.name), getattr(picked, field.name)
+            if field.name in ("neighbour", "distance"):
+                one, other = one.sort().values, other.sort().values
+            assert torch.equal(one, other), field.name

@@ -14,7 +14,7 @@ from torch.nn.functional import softplus
 from torch_geometric.nn import CGConv
 
 from hardcoat_ml.crystal import from_ase
-from hardcoat_ml.graphs import RESOLUTION, Graphs, crystal_graphs, full_graph, join, quotient
+from hardcoat_ml.graphs import RESOLUTION, Graphs, crystal_graphs, full_graphs, quotient
 from hardcoat_ml.model import BATCH_NORM_EPSILON, CGCNN, Architecture, BatchNorm
 
 ELEMENTS = (7, 13, 22, 72)
@@ -60,7 +60,7 @@ CRYSTALS = [
 
 def full_and_merged() -> tuple[Graphs, Graphs]:
     """In float64, with distances that merging leaves as they are."""
-    full = join(full_graph(crystal) for crystal in CRYSTALS)
+    full = full_graphs(CRYSTALS)
     full = replace(full, distance=(full.distance / RESOLUTION).round() * RESOLUTION)
     merged = quotient(full)
     assert len(merged.numbers) < len(full.numbers)

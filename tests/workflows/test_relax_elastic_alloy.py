@@ -6,14 +6,19 @@ from aiida import orm
 from aiida.engine import run_get_node
 from calculators import PairPotential
 from conftest import ALLOY, FAULTY, PAIR, QUICK_RELAXATION, QUICK_STRAINS
+from ensembles import StandIn
 
 from aiida_hardcoat.catalogue.card import provenance
+from aiida_hardcoat.catalogue.predictions import predictions_of_entry
 from aiida_hardcoat.catalogue.query import search
+from aiida_hardcoat.cli.run import reports
 from aiida_hardcoat.data.catalogue import CatalogueGroup
 from aiida_hardcoat.data.elastic import ElasticData
+from aiida_hardcoat.data.prediction import PredictionData
 from aiida_hardcoat.engines.ase_driver import GPA, strained_copy
 from aiida_hardcoat.workflows.elastic import ElasticWorkChain
 from aiida_hardcoat.workflows.launch import run
+from hardcoat_ml.errors import InputError as ModelInputError
 
 
 def silent(line):
@@ -200,6 +205,58 @@ def test_the_workchain_takes_what_an_earlier_relaxation_found(alloy, code):
     assert entry.sqs_seed is None
     tasks = sorted((job.inputs.settings["task"], job.base.caching.is_created_from_cache) for job in jobs_of(node))
     assert tasks == [("relax_ions", True), ("static", False)]
+
+
+# --- the learned moduli -----------------------------------------------------------------------------------------
+
+
+def test_every_entry_gets_one_prediction_in_the_catalogue(alloy, wurtzite):
+    members = {node.pk for node in CatalogueGroup.collection.get(label="catalogue").nodes}
+    for node in (alloy, wurtzite):
+        prediction = node.outputs.prediction
+        assert prediction.pk in members
+        assert provenance(prediction)["structure"].uuid == node.outputs.relaxed_structure.uuid
+        assert predictions_of_entry(node.outputs.entry)[0]["pk"] == prediction.pk
+        assert [child.process_label for child in node.called].count("learned_moduli") == 1
+        assert reports(node) == []
+
+
+def test_a_second_run_predicts_nothing_anew(alloy, alloy_builder):
+    before = count(PredictionData)
+    again = run(alloy_builder(), silent)
+    assert again.outputs.prediction.uuid == alloy.outputs.prediction.uuid
+    assert count(PredictionData) == before
+
+
+def test_a_second_run_with_new_weights_adds_a_prediction_for_the_entry_of_the_first(alloy, alloy_builder, monkeypatch):
+    monkeypatch.setattr("aiida_hardcoat.learned.load_ensemble", lambda: StandIn(shift=23.0))
+    again = run(alloy_builder(), silent)
+    assert again.outputs.prediction.uuid != alloy.outputs.prediction.uuid
+    assert again.outputs.prediction.pk in [row["pk"] for row in predictions_of_entry(alloy.outputs.entry)]
+
+
+def refuse(*_):
+    raise ModelInputError("no file cgcnn.json:\na model is two files")
+
+
+def break_down(*_):
+    raise RuntimeError("the network is broken")
+
+
+@pytest.mark.parametrize(("fault", "words"), [(refuse, "cgcnn.json"), (break_down, "the network is broken")])
+def test_what_keeps_a_model_from_predicting_never_fails_the_run(alloy, alloy_builder, monkeypatch, fault, words):
+    """One line in the report of the process, and the entry stands."""
+    monkeypatch.setattr("aiida_hardcoat.learned.load_ensemble", fault)
+    before = count(PredictionData)
+    node = run(alloy_builder(), silent)
+    assert node.is_finished_ok
+    assert "prediction" not in node.outputs
+    assert node.outputs.entry.base.attributes.all == alloy.outputs.entry.base.attributes.all
+    (line,) = reports(node)
+    assert line.startswith("no learned moduli: ")
+    assert words in line
+    assert "\n" not in line
+    assert count(PredictionData) == before
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------

@@ -1,0 +1,480 @@
+"""``hardcoat ml excess`` and ``alloys``: what alloys have beyond Vegard's rule, and what predicts it best."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from aiida_hardcoat import learned
+from aiida_hardcoat.cli.entries import FORMAT, table_text
+from aiida_hardcoat.cli.errors import user_errors
+from aiida_hardcoat.errors import InputError
+
+if TYPE_CHECKING:
+    from hardcoat_ml.alloy_comparison import Line
+    from hardcoat_ml.alloys import Alloy, Predictor, Table
+    from hardcoat_ml.crystal import Crystal
+    from hardcoat_ml.ensemble import Ensemble
+    from hardcoat_ml.excess_model import ExcessModel, ExcessPrediction
+    from hardcoat_ml.metrics import FloatArray
+
+CATALOGUE = "catalogue"
+"""The word that stands for the entries of the profile where a table is asked for."""
+SYMBOLS = {"bulk_modulus": "B", "shear_modulus": "G", "youngs_modulus": "E", "poisson_ratio": "nu"}
+SQS_RESTARTS, SQS_STEPS = 5, 200
+"""A short search, as in the protocol `fast`: what a network says differs little between good structures."""
+
+IONS = click.option("--ions", type=click.Choice(["relaxed", "clamped"]), help="Only entries with such ions.")
+
+
+# --- excess -----------------------------------------------------------------------------------------------------------
+
+
+@click.command("excess")
+@click.argument("tables", nargs=-1, metavar="[TABLE]...")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="MODEL.json", help="Store what was learned.")
+@click.option(
+    "-m", "--model", "stored", type=click.Path(path_type=Path), metavar="MODEL.json",
+    help="Use a stored model instead of learning from a TABLE.",
+)  # fmt: skip
+@click.option("-p", "--predict", "formulas", multiple=True, metavar="FORMULA", help="An alloy to predict; repeatable.")
+@click.option("-s", "--structure-type", metavar="TYPE", help="Of the alloys to predict: B1, B3, ...")
+@click.option(
+    "--pool", "pooled", is_flag=True, help="Learn one excess for all structure types, instead of each its own."
+)
+@click.option("--level", help="Only this level of theory, e.g. ase:7net-l3i5 or the DOI of a table.")
+@IONS
+@FORMAT
+@user_errors()
+def cmd_excess(
+    tables: tuple[str, ...],
+    output: Path | None,
+    stored: Path | None,
+    formulas: tuple[str, ...],
+    structure_type: str | None,
+    pooled: bool,
+    level: str | None,
+    ions: str | None,
+    output_format: str,
+) -> None:
+    """Learn, from TABLEs, the moduli of alloys as Vegard's rule plus an excess; and predict alloys.
+
+    A TABLE is a JSON file with rows of alloy, structure, B and G in GPa, end members among them, the output of
+    `hardcoat list --format json`, or the word `catalogue` for the entries of the profile. Anions, relaxed and clamped
+    ions and levels of theory are never mixed, structure types with --pool alone. Shown are the errors when each pair of
+    metals is left out in turn, beside Vegard's rule and the mean; they are stored with the model.
+
+    Examples: hardcoat ml excess table.json -o model.json; hardcoat ml excess -m model.json -p Ti0.5Al0.5N -s B1
+    """
+    from hardcoat_ml import VERSION, excess_model
+
+    if bool(tables) == (stored is not None):
+        raise InputError("name tables to learn from (files, or the word 'catalogue'), or a stored model with --model")
+    if stored is not None and output is not None:
+        raise InputError("--output stores what is learned from a TABLE: copy the file of --model instead")
+    if stored is not None and pooled:
+        raise InputError("--pool is a way to learn from a TABLE: the model in --model has learned already")
+    if formulas and structure_type is None:
+        raise InputError("in which structure? add --structure-type, e.g. -s B1")
+    if stored is not None:
+        model = excess_model.load(stored)
+    else:
+        given = [select(table, level, ions) for table in load_tables(tables, level, ions)]
+        model, left_out = excess_model.train(given, VERSION, pooled)
+        say_left_out([*(line for table in given for line in table.left_out), *left_out])
+    predictions = [model.predict(formula, structure_type or "", ions, level) for formula in formulas]
+    if output is not None:
+        excess_model.save(model, output)
+        click.echo(f"stored in {output}", err=True)
+    if formulas:
+        print_predictions(predictions, output_format)
+    else:
+        print_model(model, output_format)
+
+
+def print_predictions(predictions: list[ExcessPrediction], output_format: str) -> None:
+    if output_format == "json":
+        rows = [{**asdict(each), "setting": each.setting._asdict()} for each in predictions]
+        click.echo(json.dumps(rows, indent=2))
+        return
+    rows = [prediction_row(each) for each in predictions]
+    if output_format == "csv":
+        click.echo(csv_lines(rows), nl=False)
+        return
+    shown: dict[str, tuple[str, str]] = {"formula": ("alloy", "{}"), "structure": ("in", "{}"), "ions": ("ions", "{}")}
+    for row in rows:
+        for name in SYMBOLS:
+            row[f"{name}_interval"] = interval_text(row, name)
+    for name, symbol in SYMBOLS.items():
+        form = "{:.3f}" if name == "poisson_ratio" else "{:.1f}"
+        shown |= {name: (symbol, form), f"{name}_interval": ("", "{}"), f"{name}_vegard": ("Vegard", form)}
+    click.echo(table_text(rows, shown))
+    click.echo("GPa, with intervals, beside Vegard's rule")
+    for each in predictions:
+        for note in each.notes:
+            click.echo(f"{each.formula}: {note}")
+
+
+def prediction_row(prediction: ExcessPrediction) -> dict[str, Any]:
+    row: dict[str, Any] = {"formula": prediction.formula, **prediction.setting._asdict()}
+    for name in SYMBOLS:
+        low, high = prediction.interval.get(name, (None, None))
+        row |= {name: getattr(prediction, name), f"{name}_low": low, f"{name}_high": high}
+        row[f"{name}_vegard"] = prediction.vegard[name]
+    return {**row, "interval_level": prediction.level, "notes": "; ".join(prediction.notes)}
+
+
+def interval_text(row: Mapping[str, Any], name: str) -> str | None:
+    low, high = row[f"{name}_low"], row[f"{name}_high"]
+    digits = 3 if name == "poisson_ratio" else 1
+    return None if low is None else f"{low:.{digits}f}-{high:.{digits}f}"
+
+
+def print_model(model: ExcessModel, output_format: str) -> None:
+    rows = [
+        {
+            **known.setting._asdict(),
+            "alloys": known.n,
+            "systems": " ".join(known.systems),
+            "predictor": predictor,
+            **{f"{name}_{kind}": getattr(scores[name], kind) for name in SYMBOLS for kind in ("mae", "mare")},
+        }
+        for known in model.settings
+        for predictor, scores in known.scores.items()
+    ]
+    if output_format == "csv":
+        click.echo(csv_lines(rows), nl=False)
+        return
+    if output_format == "json":
+        click.echo(json.dumps({"fingerprint": model.fingerprint, "leave_one_pair_out": rows}, indent=2))
+        return
+    for known in model.settings:
+        click.echo(f"{known.setting.anion} in {known.setting}")
+        click.echo(f"  end members {', '.join(metal + known.setting.anion for metal in known.ends)}")
+        if not known.n:
+            click.echo("  no mixed alloy: Vegard's rule, without intervals")
+            continue
+        click.echo(f"  {known.n} alloys of {', '.join(known.systems)}; each pair of metals left out in turn:")
+        own = [
+            {**row, **{f"{name}_mare": 100 * (row[f"{name}_mare"] or 0) for name in SYMBOLS}}
+            for row in rows
+            if all(row[key] == value for key, value in known.setting._asdict().items())
+        ]
+        click.echo(indented(table_text(own, {"predictor": ("", "{}"), **error_columns()})))
+        for name, excess in zip(SYMBOLS, known.excess, strict=False):
+            how = f"Vegard's rule: {excess.why}" if excess.why else f"learned, penalty {excess.penalty:g}"
+            click.echo(f"  {name.replace('_', ' ')}: {how}")
+    click.echo("mean absolute errors in GPa (nu: 1), and relative to the value in %")
+
+
+def error_columns() -> dict[str, tuple[str, str]]:
+    columns: dict[str, tuple[str, str]] = {}
+    for name, symbol in SYMBOLS.items():
+        columns[f"{name}_mae"] = (f"{symbol}", "{:.3f}" if name == "poisson_ratio" else "{:.1f}")
+        columns[f"{name}_mare"] = ("%", "{:.1f}")
+    return columns
+
+
+def indented(text: str) -> str:
+    return "\n".join("  " + line for line in text.splitlines())
+
+
+# --- alloys -----------------------------------------------------------------------------------------------------------
+
+
+@click.command("alloys")
+@click.argument("tables", nargs=-1, required=True, metavar="TABLE...")
+@click.option("--level", help="Level of theory, where the tables hold several.")
+@IONS
+@click.option(
+    "-m", "--model", "models", multiple=True, metavar="[LABEL=]PATH",
+    help="Weights of a network instead of the shipped ones, e.g. trained without the end members; repeatable.",
+)  # fmt: skip
+@click.option("--no-network", is_flag=True, help="Leave the networks out: no structures are made.")
+@click.option("--atoms", type=int, default=96, show_default=True, help="Atoms of the quasirandom structures.")
+@click.option(
+    "--reference", metavar="TABLE", help="The same alloys at another level, e.g. of a potential: its excess is tried."
+)
+@click.option("--reference-level", help="Level of theory of the reference, where it holds several.")
+@click.option(
+    "--fine-tune", multiple=True, type=click.Choice(["read-out", "all"]), help="Train these layers of it further, too."
+)
+@FORMAT
+@user_errors()
+def cmd_alloys(
+    tables: tuple[str, ...],
+    level: str | None,
+    ions: str | None,
+    models: tuple[str, ...],
+    no_network: bool,
+    atoms: int,
+    reference: str | None,
+    reference_level: str | None,
+    fine_tune: tuple[str, ...],
+    output_format: str,
+) -> None:
+    """Compare predictors of alloys on TABLEs: the network, Vegard's rule, the mean, the learned excess, and more.
+
+    Whatever learns from the alloys is judged with each pair of metals left out in turn; end members are known. The
+    network is judged as it is, on quasirandom structures with lattice parameters mixed linearly and nothing relaxed,
+    or, for the entries of the catalogue, on their relaxed structures. A predictor is worth keeping where it beats every
+    simpler one, which stand above it, by more than the standard error of the difference.
+    """
+    from hardcoat_ml.alloy_comparison import compare
+    from hardcoat_ml.alloys import with_end_members
+
+    given = [select(table, level, ions) for table in load_tables(tables, level, ions)]
+    alloys, left_out = with_end_members([alloy for table in given for alloy in table.alloys])
+    check_one_level(alloys)
+    say_left_out([*(line for table in given for line in table.left_out), *left_out])
+    others = reference_predictors(reference, reference_level)
+    networks = {} if no_network else load_networks(models)
+    entries = {a: int(a.identifier) for table in given if table.source["file"] == CATALOGUE for a in table.alloys}
+    crystals = make_crystals(alloys, atoms, entries) if networks else {}
+    predictions = predict_all(alloys, networks, crystals, others, fine_tune)
+    print_comparison(compare(alloys, predictions), output_format)
+
+
+def predict_all(
+    alloys: Sequence[Alloy],
+    networks: Mapping[str, Ensemble],
+    crystals: Mapping[Alloy, Crystal],
+    others: Mapping[str, Predictor],
+    layers: Sequence[str],
+) -> dict[str, FloatArray]:
+    """Moduli (n, 2) of every alloy by predictor, the simplest first; NaN where a predictor is not judged."""
+    from hardcoat_ml.alloys import leave_one_pair_out
+    from hardcoat_ml.excess_model import PREDICTORS
+
+    predictions: dict[str, FloatArray] = {}
+    for name, predictor in PREDICTORS.items():
+        if name == "excess":  # no simpler than the networks as they are, which learn nothing from the alloys
+            for label, ensemble in networks.items():
+                predictions |= network_predictions(label, ensemble, alloys, crystals)
+        predictions[name] = leave_one_pair_out(alloys, predictor)
+    predictions |= {name: leave_one_pair_out(alloys, each) for name, each in others.items()}
+    for label, ensemble in networks.items():
+        for name, each in network_learners(label, ensemble, alloys, crystals, layers).items():
+            predictions[name] = leave_one_pair_out(alloys, each)
+    return predictions
+
+
+def network_predictions(
+    label: str, ensemble: Ensemble, alloys: Sequence[Alloy], crystals: Mapping[Alloy, Crystal]
+) -> dict[str, FloatArray]:
+    """What a network says of the alloys; and, if it has not seen them all, of the end members that it has not seen."""
+    import numpy as np
+
+    from hardcoat_ml.crystal import formula_of
+
+    known = [k for k, alloy in enumerate(alloys) if not ensemble.unseen(crystals[alloy])]
+    everything = np.full((len(alloys), 2), np.nan)
+    if known:
+        answers = ensemble.predict([crystals[alloys[k]] for k in known])
+        everything[known] = [[answer.bulk_modulus, answer.shear_modulus] for answer in answers]
+    mixed = np.array([not alloy.is_end_member for alloy in alloys])
+    seen = np.array([ensemble.saw(formula_of(crystals[alloy].numbers)) for alloy in alloys])
+    predictions = {label: np.where(mixed[:, None], everything, np.nan)}
+    if np.isfinite(everything[~mixed & ~seen]).any():
+        predictions[f"{label}, with end members"] = np.where((mixed | ~seen)[:, None], everything, np.nan)
+    return predictions
+
+
+def network_learners(
+    label: str,
+    ensemble: Ensemble,
+    alloys: Sequence[Alloy],
+    crystals: Mapping[Alloy, Crystal],
+    layers: Sequence[str],
+) -> dict[str, Predictor]:
+    """Predictors that learn from alloys with the help of a network; none where it does not know every element."""
+    from hardcoat_ml.excess import feature_columns, ridge_predictor
+
+    if any(ensemble.unseen(crystals[alloy]) for alloy in alloys):
+        return {}
+    features = dict(zip(alloys, ensemble.features([crystals[alloy] for alloy in alloys]), strict=True))
+    learners = {f"{label} features, ridge": ridge_predictor(feature_columns(features))}
+    if layers:
+        from hardcoat_ml.finetuning import fine_tuned
+
+        learners |= {f"{label} fine-tuned, {each}": fine_tuned(ensemble, crystals, each) for each in layers}
+    return learners
+
+
+def reference_predictors(name: str | None, level: str | None) -> dict[str, Predictor]:
+    """Predictors that use the excess of the same alloys in another table."""
+    from hardcoat_ml.excess import add_reference_excess, learn_reference_excess
+
+    if name is None:
+        return {}
+    alloys = [a for table in load_tables((name,), level, None) for a in select(table, level, None).alloys]
+    check_one_level(alloys)
+    return {
+        "Vegard + reference excess": add_reference_excess(alloys),
+        "excess, learned with the reference's": learn_reference_excess(alloys),
+    }
+
+
+def load_networks(models: Iterable[str]) -> dict[str, Ensemble]:
+    """Ensembles by label, the shipped one where none is named.
+
+    :raises InputError: for two of one label; of `hardcoat_ml` for files that are no ensemble.
+    """
+    networks: dict[str, Ensemble] = {}
+    for text in models:
+        label, separator, path = text.rpartition("=")
+        name = f"CGCNN {label}" if separator else "CGCNN"
+        if name in networks:
+            raise InputError(f"two models are called '{name}': name them, as in --model held-out=PATH")
+        networks[name] = learned.load_ensemble(Path(path))
+    return networks or {"CGCNN": learned.load_ensemble()}
+
+
+def print_comparison(lines: Sequence[Line], output_format: str) -> None:
+    if output_format == "json":
+        click.echo(json.dumps([asdict(line) for line in lines], indent=2))
+        return
+    rows = [comparison_row(line) for line in lines]
+    if output_format == "csv":
+        click.echo(csv_lines(rows), nl=False)
+        return
+    shown = {"predictor": ("predictor", "{}"), "n": ("n", "{}"), **error_columns(), "kept": ("better in", "{}")}
+    blocks: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        blocks.setdefault((row["structures"], row["ions"]), []).append(row)
+    for (structures, ions), block in blocks.items():
+        click.echo(f"{structures}, ions {ions}")
+        percent = [
+            {**row, **{key: 100 * row[key] for key in row if key.endswith("_mare") and row[key]}} for row in block
+        ]
+        click.echo(indented(table_text(percent, shown)))
+    click.echo(
+        "mean absolute errors in GPa (nu: 1), and relative to the value in %; each pair of metals left out in turn\n"
+        "better in: beats all above by more than a standard error of the difference"
+    )
+
+
+def comparison_row(line: Line) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "structures": line.subset, "ions": line.ions, "predictor": line.predictor, "n": line.n, "systems": line.systems,
+    }  # fmt: skip
+    for name in SYMBOLS:
+        row |= {f"{name}_mae": line.scores[name].mae, f"{name}_mare": line.scores[name].mare}
+        row[f"{name}_mae_standard_error"] = line.standard_errors[name]
+    return {**row, "kept": " ".join(SYMBOLS[name] for name in line.kept) or None}
+
+
+# --- tables and structures --------------------------------------------------------------------------------------------
+
+
+def load_tables(names: Iterable[str], level: str | None, ions: str | None) -> list[Table]:
+    """Tables from files and from the catalogue."""
+    from hardcoat_ml.alloys import load_table
+
+    return [catalogue_table(level, ions) if name == CATALOGUE else load_table(name) for name in names]
+
+
+def catalogue_table(level: str | None, ions: str | None) -> Table:
+    """The entries of the profile, oldest first, so that of equal end members the newest counts."""
+    from aiida_hardcoat.cli.profile import use_profile
+
+    profile = use_profile()
+    from aiida_hardcoat.catalogue.query import search
+    from hardcoat_ml.alloys import table_of_rows
+
+    rows = sorted(search(level=level, ions=ions), key=lambda row: int(row["pk"]))
+    if not rows:
+        raise InputError("the catalogue has no such entry: `hardcoat run` makes some")
+    return table_of_rows(rows, {"file": CATALOGUE, "source": f"AiiDA profile {profile.name}"})
+
+
+def select(table: Table, level: str | None, ions: str | None) -> Table:
+    """The alloys of a level and treatment of ions.
+
+    :raises InputError: where none is left.
+    """
+    from hardcoat_ml.alloys import Table
+
+    chosen = tuple(a for a in table.alloys if a.setting.is_level(level) and ions in (None, a.setting.ions))
+    if not chosen:
+        there = "; ".join(sorted({f"ions {a.setting.ions}, {a.setting.level}" for a in table.alloys}))
+        raise InputError(
+            f"{table.source.get('file')} holds nothing of that level and ions: it holds {there or 'nothing'}"
+        )
+    return Table(chosen, table.source, table.left_out)
+
+
+def check_one_level(alloys: Iterable[Alloy]) -> None:
+    """Refuse to compare predictors over several levels of theory."""
+    levels = sorted({alloy.setting.level for alloy in alloys})
+    if len(levels) > 1:
+        raise InputError(f"the tables hold several levels of theory: choose one with --level: {'; '.join(levels)}")
+
+
+def say_left_out(lines: Sequence[str]) -> None:
+    for line in lines:
+        click.echo(f"left out: {line}", err=True)
+
+
+def make_crystals(alloys: Sequence[Alloy], atoms: int, entries: Mapping[Alloy, int]) -> dict[Alloy, Crystal]:
+    """A structure for each alloy: quasirandom and ideal, or the relaxed one of an entry of the catalogue.
+
+    :param entries: PK of the alloys that are entries.
+    """
+    from tqdm import tqdm
+
+    made: dict[tuple[Any, ...], Crystal] = {}
+    crystals: dict[Alloy, Crystal] = {}
+    for alloy in tqdm(alloys, "structures", unit="structure", leave=False, disable=None):
+        if alloy in entries:
+            crystals[alloy] = entry_crystal(entries[alloy])
+            continue
+        key = alloy.fractions, alloy.setting.structure, alloy.setting.anion
+        if key not in made:
+            made[key] = quasirandom_crystal(alloy, atoms)
+        crystals[alloy] = made[key]
+    return crystals
+
+
+def entry_crystal(pk: int) -> Crystal:
+    from aiida_hardcoat.calculations.prediction import crystal_of, sources_of
+    from aiida_hardcoat.cli.entries import load_entry
+
+    structure, _ = sources_of(load_entry(str(pk)))
+    return crystal_of(structure)
+
+
+def quasirandom_crystal(alloy: Alloy, atoms: int) -> Crystal:
+    """A special quasirandom structure with Vegard's lattice parameters; the primitive cell of an end member.
+
+    :raises InputError: where the composition does not fill the cell, or the structure type is not known.
+    """
+    from aiida_hardcoat.physics.cells import supercell_matrix
+    from aiida_hardcoat.physics.composition import Composition
+    from aiida_hardcoat.physics.prototypes import FORMULA_UNITS, parent
+    from aiida_hardcoat.physics.sqs import find_sqs
+    from hardcoat_ml.crystal import from_ase
+
+    structure = alloy.setting.structure
+    fractions = tuple((metal, Fraction(share)) for metal, share in alloy.fractions)
+    composition = Composition(fractions, alloy.setting.anion)
+    ideal = parent(structure, composition)
+    size = 2 * FORMULA_UNITS[structure] if alloy.is_end_member else atoms
+    matrix = supercell_matrix(structure, size)
+    return from_ase(find_sqs(ideal, matrix, composition, restarts=SQS_RESTARTS, steps=SQS_STEPS).atoms)
+
+
+def csv_lines(rows: Sequence[Mapping[str, Any]]) -> str:
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
