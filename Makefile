@@ -36,7 +36,7 @@ lint: $(VENV)/dev.stamp  ## ruff
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(VENV)/dev.stamp  ## mypy, strict on physics/
+types: $(VENV)/dev.stamp  ## mypy, strict on physics/ and hardcoat_ml/
 	$(BIN)/mypy
 
 docs: $(VENV)/dev.stamp  ## the documentation, as HTML in docs/_build
@@ -49,6 +49,7 @@ benchmarks: $(VENV)/dev.stamp  ## ratios against other programs (tens of minutes
 	$(BIN)/python benchmarks/sqs.py
 	$(BIN)/python benchmarks/evaluations.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/cgcnn.py
 
 clean:  ## remove the environment, the demo's profile and everything built
 	rm -rf $(VENV) .hardcoat build dist docs/_build *.egg-info

@@ -16,7 +16,7 @@ import click
 from aiida_hardcoat import learned
 from aiida_hardcoat.cli.entries import FORMAT, table_text
 from aiida_hardcoat.cli.errors import user_errors
-from aiida_hardcoat.errors import InputError
+from aiida_hardcoat.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from hardcoat_ml.alloy_comparison import Line
@@ -196,7 +196,7 @@ def indented(text: str) -> str:
 @IONS
 @click.option(
     "-m", "--model", "models", multiple=True, metavar="[LABEL=]PATH",
-    help="Weights of a network instead of the shipped ones, e.g. trained without the end members; repeatable.",
+    help="Weights of a network instead of the shipped ones; repeatable.",
 )  # fmt: skip
 @click.option("--no-network", is_flag=True, help="Leave the networks out: no structures are made.")
 @click.option("--atoms", type=int, default=96, show_default=True, help="Atoms of the quasirandom structures.")
@@ -207,6 +207,10 @@ def indented(text: str) -> str:
 @click.option(
     "--fine-tune", multiple=True, type=click.Choice(["read-out", "all"]), help="Train these layers of it further, too."
 )
+@click.option(
+    "--plot", type=(str, click.Path(path_type=Path)), multiple=True, metavar="PREDICTOR FILE.png|svg",
+    help="Save a parity plot of a predictor, e.g. CGCNN or excess; repeatable.",
+)  # fmt: skip
 @FORMAT
 @user_errors()
 def cmd_alloys(
@@ -219,6 +223,7 @@ def cmd_alloys(
     reference: str | None,
     reference_level: str | None,
     fine_tune: tuple[str, ...],
+    plot: tuple[tuple[str, Path], ...],
     output_format: str,
 ) -> None:
     """Compare predictors of alloys on TABLEs: the network, Vegard's rule, the mean, the learned excess, and more.
@@ -230,7 +235,10 @@ def cmd_alloys(
     """
     from hardcoat_ml.alloy_comparison import compare
     from hardcoat_ml.alloys import with_end_members
+    from hardcoat_ml.figures import check_path
 
+    for _, path in plot:
+        check_path(path)
     given = [select(table, level, ions) for table in load_tables(tables, level, ions)]
     alloys, left_out = with_end_members([alloy for table in given for alloy in table.alloys])
     check_one_level(alloys)
@@ -240,7 +248,28 @@ def cmd_alloys(
     entries = {a: int(a.identifier) for table in given if table.source["file"] == CATALOGUE for a in table.alloys}
     crystals = make_crystals(alloys, atoms, entries) if networks else {}
     predictions = predict_all(alloys, networks, crystals, others, fine_tune)
+    for predictor, path in plot:
+        plot_predictor(predictor, path, alloys, predictions)
     print_comparison(compare(alloys, predictions), output_format)
+
+
+def plot_predictor(predictor: str, path: Path, alloys: Sequence[Alloy], predictions: Mapping[str, FloatArray]) -> None:
+    """Predicted against computed values of all alloys that a predictor was judged on.
+
+    :raises InputError: for a predictor that is not among the predictions.
+    """
+    import numpy as np
+
+    from hardcoat_ml.alloy_comparison import properties_of
+    from hardcoat_ml.figures import parity_figure, save
+
+    if predictor not in predictions:
+        raise InputError(f"no predictor '{predictor}' to plot: {nearest(predictor, list(predictions))}")
+    judged = np.flatnonzero(np.isfinite(predictions[predictor]).all(axis=1))
+    true = properties_of(np.array([alloy.moduli for alloy in alloys])[judged])
+    labels = [alloys[k].formula for k in judged.tolist()]
+    save(parity_figure(true, properties_of(predictions[predictor][judged]), labels), path)
+    click.echo(f"parity plot of {predictor}: {path}", err=True)
 
 
 def predict_all(
@@ -284,7 +313,7 @@ def network_predictions(
     seen = np.array([ensemble.saw(formula_of(crystals[alloy].numbers)) for alloy in alloys])
     predictions = {label: np.where(mixed[:, None], everything, np.nan)}
     if np.isfinite(everything[~mixed & ~seen]).any():
-        predictions[f"{label}, with end members"] = np.where((mixed | ~seen)[:, None], everything, np.nan)
+        predictions[f"{label} (end members judged too)"] = np.where((mixed | ~seen)[:, None], everything, np.nan)
     return predictions
 
 
@@ -324,10 +353,12 @@ def reference_predictors(name: str | None, level: str | None) -> dict[str, Predi
 
 
 def load_networks(models: Iterable[str]) -> dict[str, Ensemble]:
-    """Ensembles by label, the shipped one where none is named.
+    """Ensembles by label; where none is named the shipped ones, trained with and without binary end members.
 
     :raises InputError: for two of one label; of `hardcoat_ml` for files that are no ensemble.
     """
+    from hardcoat_ml.ensemble import WITHOUT_END_MEMBERS, shipped_path
+
     networks: dict[str, Ensemble] = {}
     for text in models:
         label, separator, path = text.rpartition("=")
@@ -335,7 +366,12 @@ def load_networks(models: Iterable[str]) -> dict[str, Ensemble]:
         if name in networks:
             raise InputError(f"two models are called '{name}': name them, as in --model held-out=PATH")
         networks[name] = learned.load_ensemble(Path(path))
-    return networks or {"CGCNN": learned.load_ensemble()}
+    if networks:
+        return networks
+    return {
+        "CGCNN": learned.load_ensemble(),
+        "CGCNN, no end members": learned.load_ensemble(shipped_path(WITHOUT_END_MEMBERS)),
+    }
 
 
 def print_comparison(lines: Sequence[Line], output_format: str) -> None:

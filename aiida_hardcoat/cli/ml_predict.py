@@ -134,13 +134,15 @@ def store_all(
 
 
 def prediction_row(subject: Subject, prediction: Prediction, ensemble: Ensemble, node: Any) -> dict[str, Any]:
+    from ase.formula import Formula
+
     from hardcoat_ml.crystal import formula_of
 
     entry = subject.entry
     identity = learned.model_identity(ensemble)
     return {
         "name": subject.name,
-        "formula": formula_of(subject.crystal.numbers),
+        "formula": Formula(formula_of(subject.crystal.numbers)).format("metal"),
         "entry": None if entry is None else entry.pk,
         "prediction": None if node is None else node.pk,
         **learned.prediction_values(ensemble, subject.crystal, prediction),

@@ -196,7 +196,7 @@ def check_path(path: str | Path) -> Path:
 
 def formula_text(formula: str) -> str:
     """A canonical formula for a label: anions last, no ones, digits below the line. ``O2Ti1`` becomes TiO_2."""
-    parts = re.findall(r"([A-Z][a-z]?)(\d*)", formula)
+    parts = re.findall(r"([A-Z][a-z]?)([\d.]*)", formula)
     parts.sort(key=lambda part: -ANIONS.index(part[0]) if part[0] in ANIONS else -len(ANIONS))
     return "".join(symbol if count in ("", "1") else f"{symbol}$_{{{count}}}$" for symbol, count in parts)
 

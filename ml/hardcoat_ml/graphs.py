@@ -12,15 +12,17 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch_geometric.data import Data
 
 from hardcoat_ml.crystal import Crystal
 from hardcoat_ml.errors import InputError
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
 
 NEIGHBOURS = 12
 """Neighbours that an atom has at least (Xie and Grossman 2018, and the study)."""
@@ -96,6 +98,8 @@ class Graphs:
 
         ``edge_index`` holds neighbours above centres, as messages flow there.
         """
+        from torch_geometric.data import Data  # slow to import, and predictions do without it
+
         graph = self.select(torch.tensor([number]))
         return Data(
             z=graph.numbers,
