@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -110,8 +111,8 @@ def tensorboard_report(folder: Path) -> Report:
 
 def plot_losses(losses: list[dict[str, float]], loss: str, path: Path) -> None:
     """The loss curves as a picture, where matplotlib is installed; ``losses.json`` has the numbers anyway."""
-    try:
-        from hardcoat_ml.figures import loss_figure, save
-    except ImportError:
+    if find_spec("matplotlib") is None:
         return
+    from hardcoat_ml.figures import loss_figure, save
+
     save(loss_figure(losses, f"training ({loss} error)", "validation (absolute error)"), path)

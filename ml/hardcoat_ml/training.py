@@ -8,6 +8,7 @@ bit, on a CPU; sums on a GPU have no fixed order.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -129,8 +130,6 @@ def train(
         "split": training_set.card["split"],
     }
     state = open_run(folder, run)
-    if place.type == "cpu":
-        torch.use_deterministic_algorithms(True)
     groups = [range(k, min(k + stacked, protocol.members)) for k in range(0, protocol.members, stacked)]
     for number, members in enumerate(groups):
         if number >= state["finished_groups"]:
@@ -192,8 +191,6 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
-    import io
-
     buffer = io.BytesIO()
     torch.save(state, buffer)
     write_whole(folder / "checkpoint.pt", buffer.getvalue())

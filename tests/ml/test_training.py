@@ -157,6 +157,26 @@ def test_a_killed_process_goes_on_to_the_same_files(small_set, tmp_path):
     assert not list((tmp_path / "killed").glob("*.part"))
 
 
+def test_training_needs_no_library_of_crystals_or_plots(small_set, tmp_path):
+    save(small_set, tmp_path / "set.npz")
+    program = (
+        "import sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] in ABSENT: raise ModuleNotFoundError(name)\n"
+        "ABSENT = {'aiida', 'aiida_hardcoat', 'ase', 'click', 'matplotlib', 'mp_api', 'pymatgen', 'scipy', 'spglib'}\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        "import importlib.util; found = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *rest: None if name in ABSENT else found(name, *rest)\n"
+        "from hardcoat_ml.__main__ import main; sys.exit(main())"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "set.npz"), str(tmp_path / "run")]
+    done = subprocess.run([*command, "--members", "1", "--epochs", "1"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "run" / "cgcnn.safetensors").exists()
+    assert not (tmp_path / "run" / "losses.png").exists()
+
+
 def test_a_member_is_the_same_alone_and_beside_others(small_set, protocol, tmp_path):
     train(small_set, protocol, tmp_path / "together", seed=2, stacked=2)
     train(small_set, protocol, tmp_path / "apart", seed=2, stacked=1)
