@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 export AIIDA_PATH := $(CURDIR)/.hardcoat
 export TQDM_DISABLE := 1
 
-.PHONY: help demo test test-slow lint types docs wheel benchmarks clean
+.PHONY: help demo test coverage test-slow lint types docs wheel benchmarks clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16
@@ -26,7 +26,10 @@ demo: $(VENV)/run.stamp  ## TiN, Ti0.5Al0.5N and AlN from nothing to a table, in
 	$(BIN)/hardcoat setup
 	$(BIN)/hardcoat demo
 
-test: $(VENV)/dev.stamp  ## the quick tests, with coverage
+test: $(VENV)/dev.stamp  ## the quick tests
+	$(BIN)/python -m pytest -m 'not slow'
+
+coverage: $(VENV)/dev.stamp  ## the quick tests, with coverage; half as long again
 	$(BIN)/python -m pytest --cov --cov-report=term -m 'not slow'
 
 test-slow: $(VENV)/dev.stamp  ## the tests that compute for minutes
