@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from hardcoat_ml.crystal import Crystal
-    from hardcoat_ml.ensemble import Ensemble, Prediction
+    from hardcoat_ml.ensemble import Ensemble
+    from hardcoat_ml.prediction import Prediction
 
 
 def load_ensemble(path: Path | None = None) -> Ensemble:

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from hardcoat_ml.elements import SYMBOLS
 from hardcoat_ml.errors import InputError
-from hardcoat_ml.metrics import PROPERTIES, youngs_and_poisson
+from hardcoat_ml.metrics import properties_of
+from hardcoat_ml.prediction import Prediction
 
 KNOWN = frozenset({"Al", "Hf", "N", "Ti", "Zr"})
 SEEN = frozenset({"Al1N1", "N1Ti1"})
-
-
-@dataclass(frozen=True)
-class Answer:
-    bulk_modulus: float
-    shear_modulus: float
-    youngs_modulus: float
-    poisson_ratio: float
-    spread: dict[str, float]
-    interval: dict[str, tuple[float, float]]
-    distance: float
-    far: bool
 
 
 class StandIn:
@@ -67,19 +55,18 @@ class StandIn:
     def saw(self, formula: str) -> bool:
         return formula in SEEN
 
-    def predict(self, crystals, progress=None) -> list[Answer]:
+    def predict(self, crystals, progress=None) -> list[Prediction]:
         unseen = {symbol for crystal in crystals for symbol in self.unseen(crystal)}
         if unseen or not len(crystals):
             raise InputError(f"the model has seen no crystal with {', '.join(sorted(unseen)) or 'no atoms'}")
         return [self.answer(crystal) for crystal in crystals]
 
-    def answer(self, crystal) -> Answer:
+    def answer(self, crystal) -> Prediction:
         volume = abs(float(np.linalg.det(crystal.lattice))) / len(crystal.numbers)
         bulk, shear = 200 + self.shift + volume, 100 + self.shift + volume / 2
-        young, poisson = (float(value) for value in youngs_and_poisson(bulk, shear))
-        values = dict(zip(PROPERTIES, (bulk, shear, young, poisson), strict=True))
+        values = {name: float(value) for name, value in properties_of([bulk, shear]).items()}
         distance = len(set(crystal.numbers.tolist())) / 2 - 0.4
-        return Answer(
+        return Prediction(
             **values,
             spread={name: 0.02 * value for name, value in values.items()},
             interval={name: (0.9 * value, 1.2 * value) for name, value in values.items()},

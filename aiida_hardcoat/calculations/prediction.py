@@ -20,7 +20,8 @@ from aiida_hardcoat.errors import InputError
 
 if TYPE_CHECKING:
     from hardcoat_ml.crystal import Crystal
-    from hardcoat_ml.ensemble import Ensemble, Prediction
+    from hardcoat_ml.ensemble import Ensemble
+    from hardcoat_ml.prediction import Prediction
 
 WEIGHTS, CARD = "model.safetensors", "model.json"
 """File names of a model that is brought back from its nodes."""

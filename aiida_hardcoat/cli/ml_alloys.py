@@ -260,8 +260,8 @@ def plot_predictor(predictor: str, path: Path, alloys: Sequence[Alloy], predicti
     """
     import numpy as np
 
-    from hardcoat_ml.alloy_comparison import properties_of
     from hardcoat_ml.figures import parity_figure, save
+    from hardcoat_ml.metrics import properties_of
 
     if predictor not in predictions:
         raise InputError(f"no predictor '{predictor}' to plot: {nearest(predictor, list(predictions))}")

@@ -20,7 +20,8 @@ from aiida_hardcoat.errors import InputError
 if TYPE_CHECKING:
     from aiida_hardcoat.data.elastic import ElasticData
     from hardcoat_ml.crystal import Crystal
-    from hardcoat_ml.ensemble import Ensemble, Prediction
+    from hardcoat_ml.ensemble import Ensemble
+    from hardcoat_ml.prediction import Prediction
 
 ENTRY = re.compile(r"[0-9a-f-]+|B\w/[^/]+/[^/]+")
 """How a PK, the start of a UUID, or a label looks."""

@@ -81,8 +81,9 @@ def cmd_train(
     After a stop of any kind the same command goes on from the last checkpoint.
     """
     from hardcoat_ml import VERSION
+    from hardcoat_ml.device import check_device
     from hardcoat_ml.runs import run
-    from hardcoat_ml.training import check_device, load_protocol
+    from hardcoat_ml.training import load_protocol
     from hardcoat_ml.training_set import load
 
     check_device(device)

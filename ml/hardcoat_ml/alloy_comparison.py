@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hardcoat_ml.alloys import Alloy
-from hardcoat_ml.metrics import PROPERTIES, SMALLEST, FloatArray, Scores, scores, standard_error, youngs_and_poisson
+from hardcoat_ml.metrics import PROPERTIES, FloatArray, Scores, properties_of, scores_by_property, standard_error
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,6 @@ class Line:
     scores: dict[str, Scores]
     standard_errors: dict[str, float | None]
     kept: tuple[str, ...]
-
-
-def properties_of(moduli: FloatArray) -> dict[str, FloatArray]:
-    """The four properties ``(n,)`` from bulk and shear modulus ``(n, 2)``, GPa."""
-    bulk, shear = np.asarray(moduli, dtype=np.float64).T
-    return dict(zip(PROPERTIES, (bulk, shear, *youngs_and_poisson(bulk, shear)), strict=True))
 
 
 def compare(alloys: Sequence[Alloy], predictions: Mapping[str, FloatArray]) -> list[Line]:
@@ -71,7 +65,9 @@ def _lines(alloys: Sequence[Alloy], predictions: Mapping[str, FloatArray], subse
             predictor=predictor,
             n=len(labels),
             systems=len(set(labels)),
-            scores={p: scores(true[p][judged], predicted[p][judged], SMALLEST[p]) for p in PROPERTIES},
+            scores=scores_by_property(
+                {p: true[p][judged] for p in PROPERTIES}, {p: predicted[p][judged] for p in PROPERTIES}
+            ),
             standard_errors={p: standard_error(errors[p][judged], labels) for p in PROPERTIES},
             kept=tuple(
                 p for p in PROPERTIES if simpler and all(_beats(errors[p], other[p], systems) for other in simpler)

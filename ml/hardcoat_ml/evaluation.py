@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from hardcoat_ml.elements import SYMBOLS
 from hardcoat_ml.errors import InputError
 from hardcoat_ml.intervals import coverage
-from hardcoat_ml.metrics import PROPERTIES, SMALLEST, FloatArray, paired, scores, standard_error, youngs_and_poisson
+from hardcoat_ml.metrics import PROPERTIES, FloatArray, paired, properties_of, scores_by_property, standard_error
 
 if TYPE_CHECKING:
     from hardcoat_ml.data import Entry
@@ -92,14 +92,12 @@ def judge(ensemble: Ensemble, entries: Sequence[Entry], include_training: bool =
             "give other data, or --include-training to see the scores all the same."
         )
     predictions = ensemble.predict([entry.crystal for entry in rows], progress=progress)
-    bulk = np.array([entry.bulk_modulus for entry in rows], dtype=np.float64)
-    shear = np.array([entry.shear_modulus for entry in rows], dtype=np.float64)
     ends = {name: np.array([answer.interval[name] for answer in predictions], dtype=np.float64) for name in PROPERTIES}
     return Judged(
         formulas=np.array([entry.formula for entry in rows]),
         crystal_systems=np.array([crystal_system(entry) for entry in rows]),
         numbers_of_elements=np.array([len(set(entry.crystal.numbers.tolist())) for entry in rows]),
-        true=dict(zip(PROPERTIES, (bulk, shear, *youngs_and_poisson(bulk, shear)), strict=True)),
+        true=properties_of([[entry.bulk_modulus, entry.shear_modulus] for entry in rows]),
         predicted={
             name: np.array([getattr(answer, name) for answer in predictions], dtype=np.float64) for name in PROPERTIES
         },
@@ -249,9 +247,10 @@ def _symbols(entry: Entry) -> set[str]:
 def _scores(
     true: Mapping[str, FloatArray], predicted: Mapping[str, FloatArray], rows: NDArray[np.bool_]
 ) -> dict[str, dict[str, float | None]]:
-    return {
-        name: asdict(scores(true[name][rows], predicted[name][rows], smallest=SMALLEST[name])) for name in PROPERTIES
-    }
+    found = scores_by_property(
+        {name: true[name][rows] for name in PROPERTIES}, {name: predicted[name][rows] for name in PROPERTIES}
+    )
+    return {name: asdict(each) for name, each in found.items()}
 
 
 def _group(judged: Judged, rows: NDArray[np.bool_]) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from hardcoat_ml.alloy_comparison import compare, properties_of
+from hardcoat_ml.alloy_comparison import compare
 from hardcoat_ml.alloys import (
     Alloy,
     Predictor,
@@ -43,7 +43,7 @@ from hardcoat_ml.excess import (
     symmetric_descriptors,
 )
 from hardcoat_ml.intervals import BOUNDS
-from hardcoat_ml.metrics import PROPERTIES, FloatArray, Scores
+from hardcoat_ml.metrics import PROPERTIES, FloatArray, Scores, properties_of
 
 FORMAT = "hardcoat excess 1"
 LEVEL = 0.9
@@ -191,7 +191,7 @@ class ExcessModel:
 
 
 def _four(moduli: FloatArray) -> dict[str, float]:
-    return {name: float(each[0]) for name, each in properties_of(moduli[None]).items()}
+    return {name: float(each) for name, each in properties_of(moduli).items()}
 
 
 def _around(name: str, value: float, half: float) -> tuple[float, float]:

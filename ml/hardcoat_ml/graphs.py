@@ -121,19 +121,22 @@ def ranges(start: torch.Tensor, index: torch.Tensor) -> tuple[torch.Tensor, torc
 
 def from_data(data: Iterable[Data]) -> Graphs:
     """Graphs from PyTorch Geometric's ``Data`` as :meth:`Graphs.data` makes it; ``atoms`` and ``count`` optional."""
-    return join(
-        Graphs(
+
+    def one(item: Data) -> Graphs:
+        neighbour, centre = item.edge_index
+        order = centre.argsort(stable=True)
+        return Graphs(
             numbers=item.z,
             atoms=item.atoms if "atoms" in item else torch.ones(len(item.z)),
-            centre=(order := item.edge_index[1].argsort(stable=True), item.edge_index[1][order])[1],
-            neighbour=item.edge_index[0][order],
+            centre=centre[order],
+            neighbour=neighbour[order],
             distance=item.distance[order],
             count=item.count[order] if "count" in item else torch.ones(len(order)),
             node_start=torch.tensor([0, len(item.z)]),
             edge_start=torch.tensor([0, len(order)]),
         )
-        for item in data
-    )
+
+    return join(one(item) for item in data)
 
 
 def join(parts: Iterable[Graphs]) -> Graphs:
@@ -180,7 +183,7 @@ def neighbours(
     reference implementation does, makes the graph depend on the order of atoms.
 
     :param reach: radius of each crystal's first search; by default that of a sphere which holds half as many again as
-        are asked for, mostly wide enough. Crystals for which it was not are searched once more, farther.
+        are asked for, mostly wide enough. Crystals for which it was not are searched again, farther.
     """
     sizes = np.array([len(crystal.numbers) for crystal in crystals])
     first = np.cumsum(sizes) - sizes
@@ -192,7 +195,7 @@ def neighbours(
     centre, neighbour, distance = (np.concatenate(column) for column in zip(*found, strict=True))
     shift = np.repeat(first, [len(pairs[0]) for pairs in found])
     # By centre, then by distance; far quicker than a sort by two keys.
-    order = np.argsort((centre + shift) * (2 * RADIUS) + distance)
+    order = np.argsort((centre + shift) * (2 * radius) + distance)
     order = order[distance[order] > 1e-8]
     centre, neighbour, distance = (centre + shift)[order], (neighbour + shift)[order], distance[order]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,12 @@ def youngs_and_poisson(bulk: ArrayLike, shear: ArrayLike) -> tuple[FloatArray, F
     k, g = np.asarray(bulk, dtype=np.float64), np.asarray(shear, dtype=np.float64)
     with np.errstate(divide="ignore", invalid="ignore"):
         return 9 * k * g / (3 * k + g), (3 * k - 2 * g) / (2 * (3 * k + g))
+
+
+def properties_of(moduli: ArrayLike) -> dict[str, FloatArray]:
+    """The four `PROPERTIES` ``(...)`` from bulk and shear modulus ``(..., 2)``, GPa."""
+    bulk, shear = np.moveaxis(np.asarray(moduli, dtype=np.float64), -1, 0)
+    return dict(zip(PROPERTIES, (bulk, shear, *youngs_and_poisson(bulk, shear)), strict=True))
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,14 @@ def scores(true: ArrayLike, predicted: ArrayLike, smallest: float = 1.0) -> Scor
         r2=1 - float((error**2).sum()) / variation if variation > 0 else None,
         log10_mae=float(np.abs(logarithms).mean()),
     )
+
+
+def scores_by_property(true: Mapping[str, ArrayLike], predicted: Mapping[str, ArrayLike]) -> dict[str, Scores]:
+    """`scores` of each of the four properties ``(n,)``, clipped where `SMALLEST` says.
+
+    :raises InputError: as `scores`.
+    """
+    return {name: scores(true[name], predicted[name], SMALLEST[name]) for name in PROPERTIES}
 
 
 def standard_error(values: ArrayLike, formulas: Sequence[str] | None = None, seed: int = 0) -> float | None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from hardcoat_ml.ensemble import Ensemble, finish
+from hardcoat_ml.assembly import assemble
+from hardcoat_ml.ensemble import Ensemble
 from hardcoat_ml.errors import InputError
 from hardcoat_ml.intervals import conformal_quantile
 from hardcoat_ml.training import Protocol, train
@@ -51,7 +52,7 @@ def run(
 
     losses = train(training_set, protocol, folder, seed=seed, device=device, report=report)
     plot_losses(losses, protocol.loss, folder / "losses.png")
-    return finish(training_set, folder, folder / f"{name}.safetensors", version)
+    return assemble(training_set, folder, folder / f"{name}.safetensors", version)
 
 
 def terminal_report(protocol: Protocol) -> Report:

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hardcoat_ml.device import check_device
 from hardcoat_ml.errors import InputError
 from hardcoat_ml.graphs import Graphs
 from hardcoat_ml.model import CGCNN, Architecture
@@ -88,19 +89,6 @@ def load_protocol(name: str, **changes: Any) -> Protocol:
     if not protocol.learning_rate > 0 or protocol.weight_decay < 0:
         raise InputError("the learning rate must be above 0 and the weight decay not below")
     return protocol
-
-
-def check_device(device: str) -> torch.device:
-    """The device of that name.
-
-    :raises InputError: where it does not exist here.
-    """
-    if device.startswith("cuda") and not torch.cuda.is_available():
-        raise InputError("no CUDA device is here, or PyTorch was built without CUDA: use --device cpu")
-    try:
-        return torch.device(device)
-    except RuntimeError:
-        raise InputError(f"no device '{device}': use cpu or cuda") from None
 
 
 def train(
@@ -309,7 +297,7 @@ def evaluate(network: CGCNN, graphs: Graphs) -> torch.Tensor:
 
 
 def keep_best(group: dict[str, Any], network: CGCNN, losses: Sequence[float]) -> None:
-    """Copy the weights of members that were never better; a loss that is no number is better than nothing."""
+    """Copy the weights of members that were never better; a loss that is no number never is better."""
     improved = [k for k, loss in enumerate(losses) if loss < group["best_loss"][k]]
     current = network.state_dict()
     for k in improved:

@@ -12,7 +12,7 @@ from aiida_hardcoat.cli.ml_evaluate import cmd_evaluate
 from hardcoat_ml.crystal import formula_of, make_crystal
 from hardcoat_ml.data import Entry, load_entries
 from hardcoat_ml.elements import SYMBOLS
-from hardcoat_ml.ensemble import Ensemble, Prediction
+from hardcoat_ml.ensemble import Ensemble
 from hardcoat_ml.errors import InputError
 from hardcoat_ml.evaluation import (
     coverage_report,
@@ -24,6 +24,7 @@ from hardcoat_ml.evaluation import (
     in_system,
 )
 from hardcoat_ml.metrics import PROPERTIES, youngs_and_poisson
+from hardcoat_ml.prediction import Prediction
 
 REFERENCE = Path(__file__).parents[2].parent / "shared" / "data" / "elastic_mp_ordered.jsonl.xz"
 FRACTIONAL = [[0, 0, 0], [0.5, 0.5, 0.5], [0.5, 0.5, 0], [0.5, 0, 0.5]]

@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 
-from hardcoat_ml import VERSION, ensemble, runs, training
+from hardcoat_ml import VERSION, assembly, runs, training
 from hardcoat_ml.crystal import Crystal, formula_of
 from hardcoat_ml.data import Entry
+from hardcoat_ml.device import check_device
 from hardcoat_ml.errors import InputError
 from hardcoat_ml.training import load_protocol, train
 from hardcoat_ml.training_set import HELD_OUT, TEST, TRAINING, VALIDATION, load, prepare, save
@@ -201,7 +202,7 @@ def test_a_diverged_member_stops_nobody(small_set, protocol, tmp_path, monkeypat
     sound = training.load_checkpoint(tmp_path / "sound")
     assert np.isinf(state["best_loss"][0])
     assert state["best_loss"][1] == sound["best_loss"][1]
-    made = ensemble.finish(small_set, tmp_path / "run", tmp_path / "one.safetensors", "0")
+    made = assembly.assemble(small_set, tmp_path / "run", tmp_path / "one.safetensors", "0")
     assert made.card["member_numbers"] == [1]
     with pytest.raises(InputError, match="1 of 2 members have a finite loss and 2 are needed"):
         train(small_set, protocol, tmp_path / "both", seed=2)
@@ -244,7 +245,7 @@ def test_a_run_that_has_not_finished_makes_no_model(small_set, protocol, tmp_pat
     with pytest.raises(KeyboardInterrupt):
         train(small_set, protocol, tmp_path / "run", report=interrupt)
     with pytest.raises(InputError, match="has not finished"):
-        ensemble.finish(small_set, tmp_path / "run", tmp_path / "m.safetensors", "0")
+        assembly.assemble(small_set, tmp_path / "run", tmp_path / "m.safetensors", "0")
     assert not list(tmp_path.glob("m.*"))
 
 
@@ -286,4 +287,4 @@ def test_cuda_where_there_is_none_is_one_line(small_set, protocol, tmp_path):
         train(small_set, protocol, tmp_path / "run", device="cuda")
     assert not (tmp_path / "run").exists()
     with pytest.raises(InputError, match="no device 'tpu'"):
-        training.check_device("tpu")
+        check_device("tpu")
