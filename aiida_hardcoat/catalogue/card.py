@@ -9,7 +9,7 @@ from typing import Any
 from aiida.common.links import LinkType
 from aiida.orm import Dict, Node, QueryBuilder, StructureData
 
-from aiida_hardcoat.catalogue.predictions import disagreement, predictions_of_entry
+from aiida_hardcoat.catalogue.predictions import disagreement, inside, predictions_of_entry
 from aiida_hardcoat.data.elastic import ElasticData
 
 MODULI = (
@@ -180,10 +180,9 @@ def verdict(computed: float | None, predicted: dict[str, Any], name: str) -> str
     """Whether the computed value is within the interval, and how far off in units of its half."""
     if computed is None:
         return ""
-    inside = predicted[f"{name}_low"] <= computed <= predicted[f"{name}_high"]
     share = disagreement(computed, predicted, name)
     widths = "" if share is None else f" ({share:.2f} half-widths off)"
-    return f"computed value {'inside' if inside else 'OUTSIDE'}{widths}"
+    return f"computed value {'inside' if inside(computed, predicted, name) else 'OUTSIDE'}{widths}"
 
 
 def spread_table(entries: Sequence[ElasticData]) -> str:

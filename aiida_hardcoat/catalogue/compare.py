@@ -9,7 +9,7 @@ from typing import Any
 from aiida.orm import QueryBuilder
 
 from aiida_hardcoat.catalogue import mixing
-from aiida_hardcoat.catalogue.predictions import FLAGS, MODEL, disagreement, predictions_of
+from aiida_hardcoat.catalogue.predictions import FLAGS, MODEL, disagreement, inside, predictions_of
 from aiida_hardcoat.catalogue.query import search
 from aiida_hardcoat.data.catalogue import DEFAULT_LABEL
 from aiida_hardcoat.data.elastic import ElasticData
@@ -92,10 +92,9 @@ def comparison(entry: dict[str, Any], predicted: dict[str, Any]) -> dict[str, An
         row[name] = computed
         row[f"predicted_{name}"] = predicted[name]
         row.update({f"predicted_{name}_{kind}": predicted[f"{name}_{kind}"] for kind in ("spread", "low", "high")})
-        known = computed is not None
-        row[f"{name}_difference"] = computed - predicted[name] if known else None
+        row[f"{name}_difference"] = None if computed is None else computed - predicted[name]
         row[f"{name}_disagreement"] = disagreement(computed, predicted, name)
-        row[f"{name}_inside"] = predicted[f"{name}_low"] <= computed <= predicted[f"{name}_high"] if known else None
+        row[f"{name}_inside"] = inside(computed, predicted, name)
     return row
 
 

@@ -55,6 +55,11 @@ def predictions_of_entry(entry: ElasticData) -> list[dict[str, Any]]:
     return [] if entry.pk is None else predictions_of([entry.pk]).get(entry.pk, [])
 
 
+def inside(computed: float | None, predicted: Mapping[str, Any], name: str) -> bool | None:
+    """Whether the computed value is within the 90 % interval; None where it is not defined."""
+    return None if computed is None else bool(predicted[f"{name}_low"] <= computed <= predicted[f"{name}_high"])
+
+
 def disagreement(computed: float | None, predicted: Mapping[str, Any], name: str) -> float | None:
     """Distance of the computed value from the learned one, in units of the half of the 90 % interval on its side.
 

@@ -9,8 +9,9 @@ import click
 
 from aiida_hardcoat.cli.entries import FORMAT, csv_text, filter_options, parse_filters, table_text
 from aiida_hardcoat.cli.errors import user_errors
+from aiida_hardcoat.cli.properties import SYMBOLS, interval_text
 
-MODULI = {"bulk_modulus": "B", "shear_modulus": "G"}
+MODULI = {name: SYMBOLS[name] for name in ("bulk_modulus", "shear_modulus")}
 EMPTY = "no entry with learned moduli: `hardcoat ml predict --all --store` adds them"
 
 
@@ -64,7 +65,7 @@ def texts(row: dict[str, Any]) -> dict[str, str | None]:
     }
     for name in MODULI:
         low, high, inside = row[f"predicted_{name}_low"], row[f"predicted_{name}_high"], row[f"{name}_inside"]
-        words[f"{name}_interval"] = f"{low:.1f}-{high:.1f}"
+        words[f"{name}_interval"] = interval_text(name, low, high)
         words[f"{name}_verdict"] = None if inside is None else "inside" if inside else "OUTSIDE"
     return words
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -14,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aiida_hardcoat import learned
-from aiida_hardcoat.cli.entries import FORMAT, table_text
+from aiida_hardcoat.cli.entries import FORMAT, csv_text, table_text
 from aiida_hardcoat.cli.errors import user_errors
+from aiida_hardcoat.cli.properties import SYMBOLS, interval_text, number_format
 from aiida_hardcoat.errors import InputError, nearest
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 CATALOGUE = "catalogue"
 """The word that stands for the entries of the profile where a table is asked for."""
-SYMBOLS = {"bulk_modulus": "B", "shear_modulus": "G", "youngs_modulus": "E", "poisson_ratio": "nu"}
 SQS_RESTARTS, SQS_STEPS = 5, 200
 """A short search, as in the protocol `fast`: what a network says differs little between good structures."""
 
@@ -107,14 +105,15 @@ def print_predictions(predictions: list[ExcessPrediction], output_format: str) -
         return
     rows = [prediction_row(each) for each in predictions]
     if output_format == "csv":
-        click.echo(csv_lines(rows), nl=False)
+        click.echo(csv_text(rows), nl=False)
         return
     shown: dict[str, tuple[str, str]] = {"formula": ("alloy", "{}"), "structure": ("in", "{}"), "ions": ("ions", "{}")}
     for row in rows:
         for name in SYMBOLS:
-            row[f"{name}_interval"] = interval_text(row, name)
+            low, high = row[f"{name}_low"], row[f"{name}_high"]
+            row[f"{name}_interval"] = None if low is None else interval_text(name, low, high)
     for name, symbol in SYMBOLS.items():
-        form = "{:.3f}" if name == "poisson_ratio" else "{:.1f}"
+        form = number_format(name)
         shown |= {name: (symbol, form), f"{name}_interval": ("", "{}"), f"{name}_vegard": ("Vegard", form)}
     click.echo(table_text(rows, shown))
     click.echo("GPa, with intervals, beside Vegard's rule")
@@ -132,12 +131,6 @@ def prediction_row(prediction: ExcessPrediction) -> dict[str, Any]:
     return {**row, "interval_level": prediction.level, "notes": "; ".join(prediction.notes)}
 
 
-def interval_text(row: Mapping[str, Any], name: str) -> str | None:
-    low, high = row[f"{name}_low"], row[f"{name}_high"]
-    digits = 3 if name == "poisson_ratio" else 1
-    return None if low is None else f"{low:.{digits}f}-{high:.{digits}f}"
-
-
 def print_model(model: ExcessModel, output_format: str) -> None:
     rows = [
         {
@@ -151,7 +144,7 @@ def print_model(model: ExcessModel, output_format: str) -> None:
         for predictor, scores in known.scores.items()
     ]
     if output_format == "csv":
-        click.echo(csv_lines(rows), nl=False)
+        click.echo(csv_text(rows), nl=False)
         return
     if output_format == "json":
         click.echo(json.dumps({"fingerprint": model.fingerprint, "leave_one_pair_out": rows}, indent=2))
@@ -178,7 +171,7 @@ def print_model(model: ExcessModel, output_format: str) -> None:
 def error_columns() -> dict[str, tuple[str, str]]:
     columns: dict[str, tuple[str, str]] = {}
     for name, symbol in SYMBOLS.items():
-        columns[f"{name}_mae"] = (f"{symbol}", "{:.3f}" if name == "poisson_ratio" else "{:.1f}")
+        columns[f"{name}_mae"] = (symbol, number_format(name))
         columns[f"{name}_mare"] = ("%", "{:.1f}")
     return columns
 
@@ -380,7 +373,7 @@ def print_comparison(lines: Sequence[Line], output_format: str) -> None:
         return
     rows = [comparison_row(line) for line in lines]
     if output_format == "csv":
-        click.echo(csv_lines(rows), nl=False)
+        click.echo(csv_text(rows), nl=False)
         return
     shown = {"predictor": ("predictor", "{}"), "n": ("n", "{}"), **error_columns(), "kept": ("better in", "{}")}
     blocks: dict[tuple[str, str], list[dict[str, Any]]] = {}
@@ -506,11 +499,3 @@ def quasirandom_crystal(alloy: Alloy, atoms: int) -> Crystal:
     size = 2 * FORMULA_UNITS[structure] if alloy.is_end_member else atoms
     matrix = supercell_matrix(structure, size)
     return from_ase(find_sqs(ideal, matrix, composition, restarts=SQS_RESTARTS, steps=SQS_STEPS).atoms)
-
-
-def csv_lines(rows: Sequence[Mapping[str, Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()

@@ -15,6 +15,7 @@ import click
 from aiida_hardcoat import learned
 from aiida_hardcoat.cli.entries import FORMAT, csv_text, load_entry, table_text
 from aiida_hardcoat.cli.errors import UserError, user_errors
+from aiida_hardcoat.cli.properties import SYMBOLS, interval_text, number_format
 from aiida_hardcoat.errors import InputError
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 ENTRY = re.compile(r"[0-9a-f-]+|B\w/[^/]+/[^/]+")
 """How a PK, the start of a UUID, or a label looks."""
-MODULI = {"bulk_modulus": "B", "shear_modulus": "G", "youngs_modulus": "E", "poisson_ratio": "nu"}
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,9 @@ def cmd_predict(
     known = [subject for subject in asked if refusals[subject.name] is None]
     predictions = predict_all(known, ensemble) if known else []
     nodes = store_all(known, predictions, ensemble, path) if store else [None] * len(known)
+    identity = learned.model_identity(ensemble)
     rows = [
-        prediction_row(subject, prediction, ensemble, node)
+        prediction_row(subject, learned.prediction_values(ensemble, subject.crystal, prediction), identity, node)
         for subject, prediction, node in zip(known, predictions, nodes, strict=True)
     ]
     print_predictions(rows, output_format)
@@ -134,19 +135,21 @@ def store_all(
     return [store_prediction(subject.entry, prediction, ensemble, group, path) for subject, prediction in pairs]
 
 
-def prediction_row(subject: Subject, prediction: Prediction, ensemble: Ensemble, node: Any) -> dict[str, Any]:
+def prediction_row(
+    subject: Subject, values: dict[str, float | bool], identity: dict[str, str], node: Any
+) -> dict[str, Any]:
+    """A row of the output, from the values of a prediction and the identity of the model."""
     from ase.formula import Formula
 
     from hardcoat_ml.crystal import formula_of
 
     entry = subject.entry
-    identity = learned.model_identity(ensemble)
     return {
         "name": subject.name,
         "formula": Formula(formula_of(subject.crystal.numbers)).format("metal"),
         "entry": None if entry is None else entry.pk,
         "prediction": None if node is None else node.pk,
-        **learned.prediction_values(ensemble, subject.crystal, prediction),
+        **values,
         **{f"model_{name}": identity[name] for name in ("name", "version", "sha256")},
     }
 
@@ -164,8 +167,8 @@ def print_predictions(rows: list[dict[str, Any]], output_format: str) -> None:
 
 def columns(rows: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
     shown: dict[str, tuple[str, str]] = {"name": ("structure", "{}"), "formula": ("formula", "{}")}
-    for name, symbol in MODULI.items():
-        form = "{:.3f}" if name == "poisson_ratio" else "{:.1f}"
+    for name, symbol in SYMBOLS.items():
+        form = number_format(name)
         shown |= {name: (symbol, form), f"{name}_spread": ("+-", form), f"{name}_interval": ("90 %", "{}")}
     shown |= {"distance": ("distance", "{:.2f}"), "trust": ("", "{}")}
     if any(row["prediction"] is not None for row in rows):
@@ -176,7 +179,6 @@ def columns(rows: list[dict[str, Any]]) -> dict[str, tuple[str, str]]:
 def texts(row: dict[str, Any]) -> dict[str, str]:
     """What the table says in words."""
     words = {"trust": "FAR" if row["far"] else "seen" if row["in_training_data"] else "near"}
-    for name in MODULI:
-        digits = 3 if name == "poisson_ratio" else 1
-        words[f"{name}_interval"] = f"{row[f'{name}_low']:.{digits}f}-{row[f'{name}_high']:.{digits}f}"
+    for name in SYMBOLS:
+        words[f"{name}_interval"] = interval_text(name, row[f"{name}_low"], row[f"{name}_high"])
     return words

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from aiida_hardcoat.cli.errors import user_errors
+from aiida_hardcoat.errors import InputError
 
 if TYPE_CHECKING:
     from hardcoat_ml.data import Entry
@@ -46,6 +47,8 @@ def cmd_prepare(
 
     if target.suffix != ".npz":
         raise click.BadParameter(f"'{target}' must end in .npz", param_hint="SET.npz")
+    if not target.parent.is_dir():
+        raise InputError(f"there is no folder {target.parent}: make it first")
     training_set = prepared(data, seed, keeps_out(hold_out_anion, hold_out_system), share)
     save(training_set, target)
     card = card_markdown(training_set.card)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from hardcoat_ml.elements import SYMBOLS
 from hardcoat_ml.errors import InputError
+from hardcoat_ml.files import read_json
 from hardcoat_ml.metrics import FloatArray
 
 IONS = ("relaxed", "clamped")
@@ -161,12 +162,7 @@ def load_table(path: str | Path) -> Table:
     :raises InputError: the file cannot be read, is of another format, or a row is wrong; the row's number is named.
     """
     file = Path(path)
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"Cannot read {file}: {error.strerror or error}.") from None
-    except ValueError:
-        raise InputError(f"{file} is not whole JSON, which a table of alloys must be: mend it.") from None
+    content = read_json(file, "is not whole JSON, which a table of alloys must be: mend it.")
     about: dict[str, Any] = content if isinstance(content, dict) else {}
     rows = about.get("rows") if isinstance(content, dict) else content
     if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 from hardcoat_ml.distance import feature_space
 from hardcoat_ml.ensemble import FORMAT, Ensemble, graph_settings, hash_of, moduli_and_features, summary
 from hardcoat_ml.errors import InputError
+from hardcoat_ml.files import write_whole
 from hardcoat_ml.graphs import Graphs
 from hardcoat_ml.intervals import BOUNDS, calibrate, coverage
 from hardcoat_ml.metrics import PROPERTIES, properties_of, scores_by_property
 from hardcoat_ml.model import CGCNN, Architecture
-from hardcoat_ml.training import elements_of, load_checkpoint, standardisation, write_whole
+from hardcoat_ml.training import elements_of, load_checkpoint, standardisation
 from hardcoat_ml.training_set import HELD_OUT, TEST, TRAINING, VALIDATION, TrainingSet
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,6 +41,7 @@ from hardcoat_ml.excess import (
     predict_pooled_excess,
     symmetric_descriptors,
 )
+from hardcoat_ml.files import read_json, write_whole
 from hardcoat_ml.intervals import BOUNDS
 from hardcoat_ml.metrics import PROPERTIES, FloatArray, Scores, properties_of
 
@@ -321,10 +321,8 @@ def save(model: ExcessModel, path: str | Path) -> None:
         "settings": [_to_json(known) for known in model.settings],
     }
     file = Path(path)
-    partial = file.with_name(file.name + ".part")
     try:
-        partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(partial, file)
+        write_whole(file, (json.dumps(content, indent=1, allow_nan=False) + "\n").encode())
     except OSError as error:
         raise InputError(f"Cannot write {file}: {error.strerror or error}.") from None
 
@@ -363,12 +361,7 @@ def load(path: str | Path) -> ExcessModel:
     :raises InputError: the file cannot be read, is no such model, is of another version, or holds what cannot be.
     """
     file = Path(path)
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"Cannot read {file}: {error.strerror or error}.") from None
-    except ValueError:
-        raise InputError(f"{file} is not whole JSON: learn the model again.") from None
+    content = read_json(file, "is not whole JSON: learn the model again.")
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise InputError(f"{file} is no model of alloys that this version reads ('{FORMAT}'): learn it again.")
     try:

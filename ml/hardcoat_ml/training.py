@@ -11,7 +11,6 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -24,6 +23,7 @@ import torch
 
 from hardcoat_ml.device import check_device
 from hardcoat_ml.errors import InputError
+from hardcoat_ml.files import write_whole
 from hardcoat_ml.graphs import Graphs
 from hardcoat_ml.model import CGCNN, Architecture
 from hardcoat_ml.training_set import TRAINING, VALIDATION, TrainingSet
@@ -166,16 +166,6 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     except Exception as error:
         raise InputError(f"{checkpoint} cannot be read ({type(error).__name__}): delete it to start anew") from None
     return state
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    partial = path.with_name(path.name + ".part")
-    with partial.open("wb") as stream:
-        stream.write(content)
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(partial, path)
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from hardcoat_ml import data
 from hardcoat_ml.data import Entry
 from hardcoat_ml.errors import InputError
+from hardcoat_ml.files import write_whole
 from hardcoat_ml.graphs import Graphs, crystal_graphs
 
 FORMAT = "hardcoat training set 1"
@@ -87,9 +87,7 @@ def save(training_set: TrainingSet, path: Path) -> None:
     arrays |= {"moduli": training_set.moduli, "formulas": training_set.formulas, "parts": training_set.parts}
     buffer = io.BytesIO()
     np.savez_compressed(buffer, format=np.array(FORMAT), card=np.array(json.dumps(training_set.card)), **arrays)
-    partial = path.with_name(path.name + ".part")
-    partial.write_bytes(buffer.getvalue())
-    os.replace(partial, path)
+    write_whole(path, buffer.getvalue())
 
 
 def load(path: Path) -> TrainingSet:

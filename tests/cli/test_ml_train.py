@@ -97,6 +97,7 @@ def test_every_mistake_is_one_line(data, tmp_path):
     nan.write_text(json.dumps(row(12, 8) | {"K_VRH": float("nan")}) + "\n")
     assert "line 1" in refusal("prepare", nan, out)
     assert ".npz" in refusal("prepare", data, tmp_path / "set.txt")
+    assert "make it first" in refusal("prepare", data, tmp_path / "nowhere" / "set.npz")
     assert "anion" in refusal("prepare", data, out, "--hold-out-anion", "Ti")
     assert not out.exists()
 
