@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from aiida.common.links import LinkType
-from aiida.orm import Dict, Node, QueryBuilder, StructureData
+from aiida.orm import Dict, Node
 
 from aiida_hardcoat.catalogue.predictions import disagreement, inside, predictions_of_entry
 from aiida_hardcoat.data.elastic import ElasticData
@@ -208,12 +208,3 @@ def card_json(entry: ElasticData) -> dict[str, Any]:
         },
         "predictions": predictions_of_entry(entry),
     }
-
-
-def relaxed_structure_of(entry: ElasticData) -> StructureData | None:
-    """The structure that was strained."""
-    query = QueryBuilder().append(ElasticData, filters={"id": entry.pk}, tag="entry")
-    query.append(Node, with_outgoing="entry", tag="maker")
-    query.append(StructureData, with_outgoing="maker", project="*", edge_filters={"label": "structure"})
-    row = query.first()
-    return row[0] if row else None

@@ -12,7 +12,7 @@ COMMANDS = {
     "train": ("aiida_hardcoat.cli.ml_train", "Train an ensemble of networks."),
     "evaluate": ("aiida_hardcoat.cli.ml_evaluate", "Errors and coverage on a data set, beside predicting the mean."),
     "predict": ("aiida_hardcoat.cli.ml_predict", "Moduli of structure files, or of entries of the catalogue."),
-    "excess": ("aiida_hardcoat.cli.ml_alloys", "Learn what alloys have beyond Vegard's rule."),
+    "excess": ("aiida_hardcoat.cli.ml_excess", "Learn what alloys have beyond Vegard's rule."),
     "alloys": ("aiida_hardcoat.cli.ml_alloys", "Every predictor of alloys beside Vegard's rule and the mean."),
 }
 

@@ -21,17 +21,10 @@ class ElasticData(FlatData):
     _hash_ignored_attributes = ("evaluations", "seconds")
 
     class AttributesModel(FlatData.AttributesModel):
-        # what it is
-        system: str = field("Metals in alphabetical order, then the anion, e.g. Al-Ti-N")
-        formula: str = field("Composition for one anion, e.g. Al0.5Ti0.5N")
-        elements: list[str] = field("Elements in alphabetical order")
-        fractions: dict[str, float] = field("Fraction of each metal on the metal sublattice")
-        x: float = field("Fraction of the alphabetically first metal, as realised in the cell")
-        structure_type: str = field("Parent structure: B1, B3, B4 or Bk")
+        # what became of it, and how it was strained
         relaxed_structure_type: str = field("What the parent became on relaxation, e.g. Bk for a B4 that flattened")
         crystal_class: str = field("Crystal class that the tensor was projected onto")
         ions: Literal["relaxed", "clamped"] = field("Whether ions relaxed under strain, or moved with the cell")
-        number_of_atoms: int = field("Atoms in the cell")
         number_of_formula_units: int = field("Formula units in the cell")
 
         # level of theory

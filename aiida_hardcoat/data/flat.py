@@ -17,13 +17,22 @@ def field(description: str, default: Any = ...) -> Any:
 
 
 class FlatData(Data):
-    """Base of the catalogue's nodes; a subclass names its fields in ``AttributesModel`` and its ``SCHEMA_VERSION``.
+    """Base of the catalogue's nodes, of one alloy each; a subclass adds its fields and names its ``SCHEMA_VERSION``.
 
     Every scalar is an attribute of its own, because a filter on a list element works on PostgreSQL only. Numbers are
     stored as floats: pass floats to filters too, since SQLite compares with the type of the filter's value.
     """
 
     SCHEMA_VERSION = 1
+
+    class AttributesModel(Data.AttributesModel):
+        system: str = field("Metals in alphabetical order, then the anion, e.g. Al-Ti-N")
+        formula: str = field("Composition for one anion, e.g. Al0.5Ti0.5N")
+        elements: list[str] = field("Elements in alphabetical order")
+        fractions: dict[str, float] = field("Fraction of each metal on the metal sublattice")
+        x: float = field("Fraction of the alphabetically first metal, as realised in the cell")
+        structure_type: str = field("Parent structure: B1, B3, B4 or Bk")
+        number_of_atoms: int = field("Atoms in the cell")
 
     def __init__(self, **values: Any) -> None:
         """:raises ValueError: for a field that is unknown, missing or of the wrong type."""

@@ -19,15 +19,6 @@ class PredictionData(FlatData):
     """
 
     class AttributesModel(FlatData.AttributesModel):
-        # what it is
-        system: str = field("Metals in alphabetical order, then the anion, e.g. Al-Ti-N")
-        formula: str = field("Composition for one anion, e.g. Al0.5Ti0.5N")
-        elements: list[str] = field("Elements in alphabetical order")
-        fractions: dict[str, float] = field("Fraction of each metal on the metal sublattice")
-        x: float = field("Fraction of the alphabetically first metal, as realised in the cell")
-        structure_type: str = field("Parent structure: B1, B3, B4 or Bk")
-        number_of_atoms: int = field("Atoms in the cell")
-
         # the model
         model_name: str = field("Name of the model")
         model_version: str = field("Version of the model")

@@ -6,8 +6,10 @@ import re
 import pytest
 from conftest import entry_values
 
-from aiida_hardcoat.catalogue.card import card, card_json, provenance, relaxed_structure_of, spread_table
+from aiida_hardcoat.calculations.prediction import sources_of
+from aiida_hardcoat.catalogue.card import card, card_json, provenance, spread_table
 from aiida_hardcoat.data.elastic import ElasticData
+from aiida_hardcoat.errors import InputError
 
 
 def made_up(**changes):
@@ -53,8 +55,9 @@ def test_json_holds_all_fields_and_survives_a_round_trip(alloy):
 
 
 def test_structure_that_was_strained(alloy):
-    assert relaxed_structure_of(alloy.outputs.entry).uuid == alloy.outputs.relaxed_structure.uuid
-    assert relaxed_structure_of(made_up()) is None
+    assert sources_of(alloy.outputs.entry)[0].uuid == alloy.outputs.relaxed_structure.uuid
+    with pytest.raises(InputError, match="has no structure"):
+        sources_of(made_up())
 
 
 def test_spread_over_several_structures():
