@@ -36,7 +36,8 @@ def cmd_evaluate(data: str, output_format: str, model: Path | None, include_trai
     """
     from tqdm import tqdm
 
-    from hardcoat_ml.data import clean, load_entries
+    from hardcoat_ml.cleaning import clean
+    from hardcoat_ml.data import load_entries
     from hardcoat_ml.ensemble import Ensemble
     from hardcoat_ml.evaluation import judge, report
     from hardcoat_ml.figures import check_path, parity_figure, save

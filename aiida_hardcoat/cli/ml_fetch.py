@@ -20,7 +20,9 @@ def cmd_fetch(output: Path, elements: str | None, max_atoms: int | None) -> None
     The key is mp-api's: MP_API_KEY, or PMG_MAPI_KEY in pymatgen's settings. After an interrupt or a broken connection
     the same command goes on from what has arrived. A card of the data is written beside OUTPUT.
     """
-    from hardcoat_ml.data import ATTRIBUTION, card_markdown, clean, dataset_card, load_entries
+    from hardcoat_ml.cleaning import clean
+    from hardcoat_ml.data import load_entries
+    from hardcoat_ml.dataset_card import ATTRIBUTION, card_markdown, dataset_card
     from hardcoat_ml.fetch import Filters, fetch
 
     symbols = tuple(symbol.strip() for symbol in elements.split(",")) if elements else ()

@@ -42,7 +42,7 @@ def cmd_prepare(
 
     SET.npz is all that training needs, on any machine; SET.md is the card of the data.
     """
-    from hardcoat_ml.data import card_markdown
+    from hardcoat_ml.dataset_card import card_markdown
     from hardcoat_ml.training_set import save
 
     if target.suffix != ".npz":

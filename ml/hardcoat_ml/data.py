@@ -1,4 +1,4 @@
-"""Elastic data sets: reading, cleaning by stated rules, splitting by formula, and the card that says what they are.
+"""Elastic data sets: reading, splitting by formula, and what tells one set from another.
 
 A file holds one JSON object a line, plain or compressed by xz or gzip, with the fields
 
@@ -16,7 +16,6 @@ import json
 import lzma
 import math
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,19 +24,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hardcoat_ml.crystal import CLOSEST, MAKE_SQS, Crystal, formula_of, make_crystal, nearest_pair
-from hardcoat_ml.elements import SYMBOLS
+from hardcoat_ml.crystal import MAKE_SQS, Crystal, formula_of, make_crystal
 from hardcoat_ml.errors import InputError
 
 PARTS = ("train", "validation", "test")
-HELD_OUT = "held out"
 AVERAGES = ("K_voigt", "K_reuss", "G_voigt", "G_reuss")
-LICENCE = "CC BY 4.0"
-ATTRIBUTION = (
-    "Data of the Materials Project, https://materialsproject.org, licensed under CC BY 4.0. "
-    "A. Jain et al., APL Materials 1, 011002 (2013), doi 10.1063/1.4812323; "
-    "M. de Jong et al., Scientific Data 2, 150009 (2015), doi 10.1038/sdata.2015.9."
-)
 
 
 @dataclass(frozen=True)
@@ -203,151 +194,6 @@ def _sums(matrix: NDArray[np.floating[Any]]) -> tuple[float, float, float]:
     return float(matrix[:3, :3].sum()), float(np.trace(matrix[:3, :3])), float(np.trace(matrix[3:, 3:]))
 
 
-# --- cleaning ---------------------------------------------------------------------------------------------------------
-
-Flags = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A reason to leave entries out.
-
-    :ivar why: what such an entry is, with ``{limit}`` where the limit belongs.
-    :ivar remove: which of the entries to leave out, given the limit.
-    """
-
-    name: str
-    why: str
-    limit: float
-    remove: Callable[[Sequence[Entry], float], Flags]
-
-    def __str__(self) -> str:
-        return self.why.format(limit=f"{self.limit:g}")
-
-
-def _each(test: Callable[[Entry, float], bool]) -> Callable[[Sequence[Entry], float], Flags]:
-    """A rule's function from a test of one entry."""
-    return lambda entries, limit: np.array([test(entry, limit) for entry in entries], dtype=bool)
-
-
-def _not_finite(entry: Entry, limit: float) -> bool:
-    return not (math.isfinite(entry.bulk_modulus) and math.isfinite(entry.shear_modulus))
-
-
-def _not_positive(entry: Entry, limit: float) -> bool:
-    return min(entry.bulk_modulus, entry.shear_modulus, *(entry.voigt_reuss or {}).values(), math.inf) <= limit
-
-
-def _bulk_beyond(entry: Entry, limit: float) -> bool:
-    return entry.bulk_modulus > limit
-
-
-def _shear_beyond(entry: Entry, limit: float) -> bool:
-    return entry.shear_modulus > limit
-
-
-def _own_tensor(entry: Entry) -> list[list[float]] | None:
-    """The tensor that the moduli are from; that of another release says nothing about them."""
-    return entry.elastic_tensor if entry.tensor_source == entry.source else None
-
-
-def _unstable(entry: Entry, limit: float) -> bool:
-    """Definiteness does not depend on how shear is scaled (Sylvester), so the Voigt matrix does as it is."""
-    if (own := _own_tensor(entry)) is None:
-        return False
-    tensor = np.array(own)
-    return bool(np.linalg.eigvalsh((tensor + tensor.T) / 2)[0] <= limit)
-
-
-def _reuss_above_voigt(entry: Entry, limit: float) -> bool:
-    own = _own_tensor(entry)
-    averages = entry.voigt_reuss or (averages_of(own) if own else None)
-    return averages is not None and any(
-        averages[f"{modulus}_reuss"] > averages[f"{modulus}_voigt"] * (1 + limit) for modulus in "KG"
-    )
-
-
-def _contradicts_tensor(entry: Entry, limit: float) -> bool:
-    """One GPa is let pass in any case: that much comes from tensors stored in whole GPa."""
-    if (own := _own_tensor(entry)) is None:
-        return False
-    averages = averages_of(own)
-    hill = [(averages[f"{modulus}_voigt"] + averages[f"{modulus}_reuss"]) / 2 for modulus in "KG"]
-    stated = entry.bulk_modulus, entry.shear_modulus
-    return any(abs(found - said) > max(1.0, limit * said) for found, said in zip(hill, stated, strict=True))
-
-
-def _atoms_coincide(entry: Entry, limit: float) -> bool:
-    return nearest_pair(entry.crystal, limit) is not None
-
-
-def _repeated(key: Callable[[Entry, float], Any]) -> Callable[[Sequence[Entry], float], Flags]:
-    """All but one of the entries of equal key; what stays does not depend on their order."""
-
-    def worth(entry: Entry) -> tuple[bool, bool, bytes, str, str]:
-        lacks = entry.elastic_tensor is None, entry.identifier is None
-        return *lacks, digest(entry), entry.identifier or "", entry.source
-
-    def remove(entries: Sequence[Entry], limit: float) -> Flags:
-        order = sorted(range(len(entries)), key=lambda index: worth(entries[index]))
-        seen: set[Any] = set()
-        flags = np.zeros(len(entries), dtype=bool)
-        for index in order:
-            own = key(entries[index], limit)
-            flags[index] = own is not None and own in seen
-            seen.add(own)
-        return flags
-
-    return remove
-
-
-def _identifier(entry: Entry, limit: float) -> str | None:
-    return entry.identifier
-
-
-def _crystal(entry: Entry, limit: float) -> tuple[bytes, ...]:
-    lattice, numbers, fractional = entry.crystal
-    steps = limit / np.linalg.norm(lattice, axis=1)
-    cells = np.rint(lattice / limit).astype(np.int64), np.rint(fractional / steps).astype(np.int64)
-    return cells[0].tobytes(), numbers.tobytes(), cells[1].tobytes()
-
-
-RULES = (
-    Rule("not finite", "a modulus is not a finite number", math.inf, _each(_not_finite)),
-    Rule("not positive", "a modulus, or a bound of it, is {limit} GPa or less", 0.0, _each(_not_positive)),
-    Rule("bulk beyond limit", "K is above {limit} GPa (diamond, the stiffest: 436)", 600.0, _each(_bulk_beyond)),
-    Rule("shear beyond limit", "G is above {limit} GPa (diamond, the stiffest: 525)", 700.0, _each(_shear_beyond)),
-    Rule("unstable", "an eigenvalue of the entry's own tensor is {limit} or less", 0.0, _each(_unstable)),
-    Rule(
-        "Reuss above Voigt",
-        "a lower bound is above its upper bound by a share of {limit}",
-        1e-4,
-        _each(_reuss_above_voigt),
-    ),
-    Rule(
-        "contradicts tensor",
-        "K or G differs by a share of {limit} (and 1 GPa) from what the entry's own tensor gives",
-        0.05,
-        _each(_contradicts_tensor),
-    ),
-    Rule("atoms coincide", "two atoms are nearer than {limit} Angstrom", CLOSEST, _each(_atoms_coincide)),
-    Rule("repeated identifier", "another entry has the same identifier", 0.0, _repeated(_identifier)),
-    Rule("repeated crystal", "another entry is the same crystal to {limit} Angstrom", 1e-4, _repeated(_crystal)),
-)
-"""In this order; each sees what those before it left."""
-
-
-def clean(entries: Sequence[Entry], rules: Sequence[Rule] = RULES) -> tuple[list[Entry], dict[str, int]]:
-    """Entries that no rule removes, in their order, and how many each rule removed, by its name."""
-    kept = list(entries)
-    removed = {}
-    for rule in rules:
-        flags = rule.remove(kept, rule.limit)
-        removed[rule.name] = int(flags.sum())
-        kept = [entry for entry, flag in zip(kept, flags, strict=True) if not flag]
-    return kept, removed
-
-
 # --- splitting and identity -------------------------------------------------------------------------------------------
 
 
@@ -398,114 +244,3 @@ def digest(entry: Entry) -> bytes:
 def fingerprint(entries: Sequence[Entry]) -> str:
     """SHA-256 in hexadecimal of a set of entries; their order does not matter, their number does."""
     return hashlib.sha256(b"".join(sorted(digest(entry) for entry in entries))).hexdigest()
-
-
-# --- the card ---------------------------------------------------------------------------------------------------------
-
-
-def dataset_card(
-    entries: Sequence[Entry],
-    parts: NDArray[np.int8] | None,
-    seed: int | None,
-    removed: Mapping[str, int],
-    rules: Sequence[Rule] = RULES,
-) -> dict[str, Any]:
-    """What a data set is, for people and for the cards of models trained on it; JSON holds it as it is.
-
-    :param entries: those that `clean` kept.
-    :param parts: of the split with this seed, or None for a set that is not split; numbers beyond `PARTS` are held out.
-    :param removed: what `clean` counted.
-    """
-    holding = Counter(symbol for entry in entries for symbol in {SYMBOLS[number] for number in entry.crystal.numbers})
-    return {
-        "source": "Materials Project",
-        "licence": LICENCE,
-        "attribution": ATTRIBUTION,
-        "database_versions": dict(sorted(Counter(entry.database_version or "not stated" for entry in entries).items())),
-        "releases": dict(sorted(Counter(entry.source for entry in entries).items())),
-        "fingerprint": fingerprint(entries),
-        "read": len(entries) + sum(removed.values()),
-        "removed": {
-            rule.name: {"count": removed[rule.name], "rule": str(rule)} for rule in rules if rule.name in removed
-        },
-        "entries": len(entries),
-        "formulas": len({entry.formula for entry in entries}),
-        "with_tensor": sum(entry.elastic_tensor is not None for entry in entries),
-        "elements": {symbol: holding[symbol] for symbol in SYMBOLS if symbol in holding},
-        "split": None if parts is None else _split_card(entries, parts, seed),
-        "ranges": {
-            "bulk_modulus_GPa": _range([entry.bulk_modulus for entry in entries]),
-            "shear_modulus_GPa": _range([entry.shear_modulus for entry in entries]),
-            "atoms_per_cell": _range([len(entry.crystal.numbers) for entry in entries]),
-        },
-    }
-
-
-def _split_card(entries: Sequence[Entry], parts: NDArray[np.int8], seed: int | None) -> dict[str, Any]:
-    names = [PARTS[part] if part < len(PARTS) else HELD_OUT for part in parts]
-    sizes = {}
-    for name in (*PARTS, HELD_OUT):
-        formulas = [entry.formula for entry, own in zip(entries, names, strict=True) if own == name]
-        sizes[name] = {"entries": len(formulas), "formulas": len(set(formulas))}
-    return {"seed": seed, "by": "formula", "parts": sizes, "unseen_elements": int(unseen(entries, parts).sum())}
-
-
-def _range(values: Sequence[float]) -> dict[str, float]:
-    return {
-        "smallest": float(np.min(values)),
-        "median": float(np.median(values)),
-        "mean": float(np.mean(values)),
-        "largest": float(np.max(values)),
-    }
-
-
-def card_markdown(card: Mapping[str, Any]) -> str:
-    """The card of `dataset_card` to read."""
-    lines = [
-        "# Data set of elastic moduli",
-        "",
-        f"{card['attribution']} Licence: {card['licence']}.",
-        "",
-        f"- {card['entries']:,} entries of {card['formulas']:,} formulas; {card['with_tensor']:,} with their tensor",
-        f"- database versions: {_counts(card['database_versions'])}",
-        f"- releases: {_counts(card['releases'])}",
-        f"- fingerprint (SHA-256): `{card['fingerprint']}`",
-        f"- {len(card['elements'])} elements (entries that hold each): {_counts(card['elements'])}",
-        "",
-        f"## Removed from {card['read']:,} entries",
-        "",
-        "| rule | an entry is removed when | removed |",
-        "|---|---|---:|",
-        *(f"| {name} | {rule['rule']} | {rule['count']:,} |" for name, rule in card["removed"].items()),
-        "",
-        *_split_markdown(card["split"]),
-        "## Ranges",
-        "",
-        "| quantity | smallest | median | mean | largest |",
-        "|---|---:|---:|---:|---:|",
-        *(
-            f"| {name.replace('_', ' ')} | " + " | ".join(f"{value:.4g}" for value in values.values()) + " |"
-            for name, values in card["ranges"].items()
-        ),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _split_markdown(split_card: Mapping[str, Any] | None) -> list[str]:
-    if split_card is None:
-        return []
-    parts = split_card["parts"].items()
-    return [
-        f"## Split by {split_card['by']}, seed {split_card['seed']}",
-        "",
-        "| part | entries | formulas |",
-        "|---|---:|---:|",
-        *(f"| {name} | {size['entries']:,} | {size['formulas']:,} |" for name, size in parts if size["entries"]),
-        "",
-        f"Entries outside training that hold an element which training lacks: {split_card['unseen_elements']:,}.",
-        "",
-    ]
-
-
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counts.items())

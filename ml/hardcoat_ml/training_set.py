@@ -18,7 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from hardcoat_ml import data
+from hardcoat_ml.cleaning import clean
 from hardcoat_ml.data import Entry
+from hardcoat_ml.dataset_card import dataset_card
 from hardcoat_ml.errors import InputError
 from hardcoat_ml.files import write_whole
 from hardcoat_ml.graphs import Graphs, crystal_graphs
@@ -61,7 +63,7 @@ def prepare(
     :param progress: wraps an iterable, as tqdm does.
     :raises InputError: where too little is left to split.
     """
-    kept, removed = data.clean(entries)
+    kept, removed = clean(entries)
     formulas = [entry.formula for entry in kept]
     parts = data.split(formulas, seed)
     if share < 1:
@@ -77,7 +79,7 @@ def prepare(
         moduli=np.array([[entry.bulk_modulus, entry.shear_modulus] for entry in kept]),
         formulas=np.array(formulas),
         parts=parts,
-        card=data.dataset_card(kept, parts, seed, removed),
+        card=dataset_card(kept, parts, seed, removed),
     )
 
 

@@ -12,22 +12,19 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from hardcoat_ml.cleaning import RULES, clean
 from hardcoat_ml.crystal import formula_of, make_crystal
 from hardcoat_ml.data import (
     AVERAGES,
-    HELD_OUT,
     PARTS,
-    RULES,
     Entry,
     averages_of,
-    card_markdown,
-    clean,
-    dataset_card,
     fingerprint,
     load_entries,
     split,
     unseen,
 )
+from hardcoat_ml.dataset_card import HELD_OUT, card_markdown, dataset_card
 from hardcoat_ml.elements import SYMBOLS
 from hardcoat_ml.errors import InputError
 
