@@ -12,6 +12,7 @@ from aiida.common import datastructures
 from aiida.common.folders import Folder
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
+from aiida_hardcoat.calculations.records import records_of
 from aiida_hardcoat.engines.ase_settings import validate_ase_settings
 from aiida_hardcoat.errors import InputError
 
@@ -130,26 +131,3 @@ class AseCalculation(CalcJob):
         # The numbers are stored once, as the trajectory that the parser makes of them.
         calc_info.retrieve_temporary_list = [RECORDS]
         return calc_info
-
-
-def records_of(trajectory: orm.TrajectoryData) -> list[dict[str, Any]]:
-    """The driver's records that a trajectory of this CalcJob was made of."""
-    positions, cells = trajectory.get_array("positions"), trajectory.get_array("cells")
-    thresholds = trajectory.get_array("force_thresholds")
-    converged = trajectory.get_array("converged")
-    return [
-        {
-            "index": int(index),
-            "status": "ok" if converged[row] else "not_converged",
-            "force_threshold": float(thresholds[row]) or None,
-            "energy": float(trajectory.get_array("energies")[row]),
-            "forces": trajectory.get_array("forces")[row].tolist(),
-            "stress": trajectory.get_array("stresses")[row].tolist(),
-            "cell": cells[row].tolist(),
-            "positions": positions[row].tolist(),
-            "largest_force": float(trajectory.get_array("largest_forces")[row]),
-            "evaluations": int(trajectory.get_array("evaluations")[row]),
-            "seconds": float(trajectory.get_array("seconds")[row]),
-        }
-        for row, index in enumerate(trajectory.get_stepids())
-    ]

@@ -33,10 +33,17 @@ Finding = dict[str, Any]
 
 @click.command("doctor")
 @click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@click.option("--alloy", metavar="COMPOSITION", help="Also whether the potentials of these elements are there.")
 @user_errors()
-def cmd_doctor(output_format: str) -> None:
-    """Check packages, profile, computer, code, broker and disk; exit code 1 if something that is needed is missing."""
-    findings = [*check_packages(), check_model(), *check_profile()]
+def cmd_doctor(output_format: str, alloy: str | None) -> None:
+    """Check packages, profile, computer, codes, potentials, broker and disk.
+
+    Exit code 1 if something that is needed is missing.
+    """
+    from aiida_hardcoat.physics.composition import parse_composition
+
+    elements = tuple(parse_composition(alloy).elements) if alloy is not None else None
+    findings = [*check_packages(), check_model(), *check_profile(elements)]
     if output_format == "json":
         click.echo(json.dumps(findings, indent=2))
     else:
@@ -84,7 +91,7 @@ def check_model() -> Finding:
     return finding("learned model", True, detail, needed=False)
 
 
-def check_profile() -> list[Finding]:
+def check_profile(elements: tuple[str, ...] | None) -> list[Finding]:
     from aiida_hardcoat.cli.profile import use_profile
 
     try:
@@ -93,33 +100,34 @@ def check_profile() -> list[Finding]:
         return [finding("profile", False, str(error), "hardcoat setup")]
     return [
         finding("profile", True, f"{profile.name} ({profile.storage_backend})"),
-        *check_code(),
+        check_computer(),
+        *check_engines(elements),
         check_daemon(profile),
         check_catalogue(),
         check_disk(),
     ]
 
 
-def check_code() -> list[Finding]:
+def check_computer() -> Finding:
     from aiida.common.exceptions import NotExistent
-    from aiida.orm import load_code, load_computer
+    from aiida.orm import load_computer
 
-    findings = []
     try:
         computer = load_computer("localhost")
         detail = f"{computer.label} ({computer.transport_type}, {computer.scheduler_type})"
-        findings.append(finding("computer", computer.is_configured, detail, "hardcoat setup"))
+        return finding("computer", computer.is_configured, detail, "hardcoat setup")
     except NotExistent:
-        findings.append(finding("computer", False, "no computer localhost", "hardcoat setup"))
-    try:
-        code = load_code("hardcoat-ase")
-        path = str(code.filepath_executable)
-        remote = code.computer is not None and code.computer.transport_type != "core.local"
-        there = remote or Path(path).is_file()
-        findings.append(finding("code", there, f"{code.full_label} ({path})", "the Python is gone: hardcoat setup"))
-    except NotExistent:
-        findings.append(finding("code", False, "no code hardcoat-ase", "hardcoat setup"))
-    return findings
+        return finding("computer", False, "no computer localhost", "hardcoat setup")
+
+
+def check_engines(elements: tuple[str, ...] | None) -> list[Finding]:
+    """What each engine says of its code and its potentials."""
+    from importlib.metadata import entry_points
+
+    from aiida_hardcoat.engines import GROUP, load_engine
+
+    names = sorted(point.name for point in entry_points(group=GROUP))
+    return [row for name in names for row in load_engine(name)[0].doctor(elements)]
 
 
 def check_daemon(profile: Any) -> Finding:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aiida_hardcoat.cli.errors import DISK_FULL, is_disk_full, user_errors
-from aiida_hardcoat.errors import InputError
+from aiida_hardcoat.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from aiida.engine import ProcessBuilder
@@ -29,15 +29,22 @@ INTERRUPTED = 130
 @click.option("-s", "--structure-type", required=True, metavar="TYPE", help="B1, B3, B4 or Bk.")
 @click.option("--atoms", type=int, help="Atoms in the cell; the protocol's by default (96).")
 @click.option("--cell", metavar="SHAPE", help="Shape of the cell: long-period, study, or AxBxC of primitive cells.")
-@click.option("--engine", metavar="ENGINE[:MODEL]", help="ase:7net-l3i5 (default), ase:7net-0, ase:chgnet, ...")
+@click.option("--engine", metavar="ENGINE[:MODEL]", help="ase:7net-l3i5 (default), vasp, ...")
 @click.option("--code", metavar="LABEL", help="AiiDA code to run instead of the one that `hardcoat setup` made.")
 @click.option("--ions", default="relaxed", show_default=True, metavar="relaxed|clamped", help="Ions under strain.")
-@click.option("--protocol", metavar="NAME", help="fast, balanced (default) or stringent.")
+@click.option("--protocol", metavar="NAME", help="fast, balanced (default), stringent or study.")
 @click.option("--seed", type=int, help="Seed of the SQS search.")
 @click.option("--sqs-count", type=int, default=1, show_default=True, help="Number of SQS, their seeds in a row.")
 @click.option("--force-threshold", type=float, help="Tightest force threshold, eV/Angstrom; looser fallbacks are kept.")
 @click.option("-o", "--override", "overrides", multiple=True, metavar="KEY=VALUE", help="e.g. strains.max_steps=200.")
 @click.option("--threads", type=int, help="Threads of a job; by default 1 in small cells, else all cores up to 4.")
+@click.option(
+    "--option",
+    "options",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Option of the jobs, e.g. max_wallclock_seconds=86400, resources.num_machines=2, queue_name=long.",
+)
 @click.option("--submit", is_flag=True, help="Hand the run to the daemon instead of waiting for it.")
 @click.option("--dry-run", is_flag=True, help="Show what would be done, store nothing.")
 @user_errors()
@@ -50,6 +57,7 @@ def cmd_run(composition: str, **choices: Any) -> None:
     if choices["sqs_count"] < 1:
         raise InputError(f"--sqs-count must be at least 1, not {choices['sqs_count']}")
     settings = collect_overrides(choices)
+    choices["options"] = collect_options(choices["options"])
     set_threads(choices["threads"], submitted=choices["submit"])
     if choices["dry_run"]:
         show_plan(composition, choices, settings)
@@ -84,12 +92,7 @@ def collect_overrides(choices: dict[str, Any]) -> dict[str, Any]:
     """
     from aiida_hardcoat.workflows.protocols import load_protocol
 
-    overrides: dict[str, Any] = {"sqs": {}}
-    for item in choices["overrides"]:
-        path, separator, text = item.partition("=")
-        if not separator:
-            raise InputError(f"override '{item}' is not KEY=VALUE, e.g. strains.max_steps=200")
-        put(overrides, path, parse_value(text))
+    overrides: dict[str, Any] = {"sqs": {}, **nested("override", choices["overrides"], "strains.max_steps=200")}
     for option, key in (("atoms", "atoms"), ("cell", "shape"), ("seed", "seed")):
         if choices[option] is not None:
             put(overrides, f"sqs.{key}", choices[option])
@@ -100,6 +103,37 @@ def collect_overrides(choices: dict[str, Any]) -> dict[str, Any]:
             looser = [value for value in protocol[part]["force_thresholds"] if value > threshold]
             overrides.setdefault(part, {})["force_thresholds"] = [threshold, *looser]
     return overrides
+
+
+def collect_options(items: tuple[str, ...]) -> dict[str, Any]:
+    """The options of the jobs, nested.
+
+    :raises InputError: for an option that is not KEY=VALUE, or that AiiDA's jobs do not have.
+    """
+    options = nested("option", items, "max_wallclock_seconds=86400")
+    if not options:
+        return {}
+    from aiida.engine import CalcJob
+
+    known: Any = CalcJob.spec().inputs["metadata"]["options"]  # type: ignore[index]
+    for key in options:
+        if key not in known:
+            raise InputError(f"jobs have no option '{key}': {nearest(key, sorted(known))}")
+    return options
+
+
+def nested(what: str, items: tuple[str, ...], example: str) -> dict[str, Any]:
+    """``{"a": {"b": value}}`` for items ``a.b=value``.
+
+    :raises InputError: for an item that is not KEY=VALUE.
+    """
+    values: dict[str, Any] = {}
+    for item in items:
+        path, separator, text = item.partition("=")
+        if not separator:
+            raise InputError(f"{what} '{item}' is not KEY=VALUE, e.g. {example}")
+        put(values, path, parse_value(text))
+    return values
 
 
 def put(overrides: dict[str, Any], path: str, value: Any) -> None:
@@ -170,6 +204,7 @@ def alloy_builder(code: Any, composition: str, choices: dict[str, Any], override
         choices["structure_type"],
         choices["protocol"],
         overrides,
+        choices.get("options"),
         engine=choices["engine"] or DEFAULT,
         ions=choices["ions"],
     )

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,15 +11,16 @@ from aiida_hardcoat.cli.errors import user_errors
 
 if TYPE_CHECKING:
     from aiida.manage.configuration import Profile
-    from aiida.orm import Computer, InstalledCode
+    from aiida.orm import Computer
 
 EMBEDDED = "hardcoat"
 COMPUTER = "localhost"
 
 
 @click.command("setup")
+@click.option("--engine", metavar="NAME", help="Also what this engine needs: quantumespresso, vasp.")
 @user_errors()
-def cmd_setup() -> None:
+def cmd_setup(engine: str | None) -> None:
     """Complete the AiiDA profile with a computer, a code and a catalogue; make the profile if there is none.
 
     Uses the profile given with `hardcoat -p NAME setup`, else the default one. One that does not exist is made as an
@@ -28,16 +28,20 @@ def cmd_setup() -> None:
     Running it again changes nothing.
     """
     from aiida_hardcoat.cli.profile import use_profile
+    from aiida_hardcoat.engines import load_engine
 
+    if engine is not None:
+        load_engine(engine)  # a name that does not exist leaves nothing behind
     if not profile_exists():
         make_embedded_profile(click.get_current_context().meta.get("hardcoat.profile") or EMBEDDED)
     profile = use_profile()
     click.echo(f"profile    {profile.name} ({profile.storage_backend})")
-    enable_caching(profile)
+    engines = [load_engine(name)[0] for name in dict.fromkeys(("ase", engine or "ase"))]
+    enable_caching(profile, [identifier for module in engines for identifier in module.cached()])
     computer = ensure_computer(profile)
     click.echo(f"computer   {computer.label} ({computer.transport_type}, {computer.scheduler_type})")
-    code = ensure_code("hardcoat-ase", computer)
-    click.echo(f"code       {code.full_label} ({code.filepath_executable})")
+    for module in engines:
+        module.setup(computer, click.echo)
 
     from aiida_hardcoat.data.catalogue import catalogue
 
@@ -80,15 +84,15 @@ def make_embedded_profile(name: str) -> None:
     config.store()
 
 
-def enable_caching(profile: Profile) -> None:
-    """Let the daemon use finished results of this package's processes again."""
+def enable_caching(profile: Profile, more: list[str]) -> None:
+    """Let the daemon use finished results of this package's processes again, and of those that its engines run."""
     from aiida.manage import get_config
 
     from aiida_hardcoat.workflows.launch import CACHED
 
     config = get_config()
     enabled = list(config.get_option("caching.enabled_for", scope=profile.name) or [])
-    missing = [identifier for identifier in CACHED if identifier not in enabled]
+    missing = [identifier for identifier in (*CACHED, *more) if identifier not in enabled]
     if missing:
         config.set_option("caching.enabled_for", enabled + missing, scope=profile.name)
         config.store()
@@ -118,27 +122,3 @@ def ensure_computer(profile: Profile) -> Computer:
         # A login shell for every look at the queue would cost more than AiiDA itself.
         computer.configure(safe_interval=0, use_login_shell=False)
     return computer
-
-
-def ensure_code(label: str, computer: Computer) -> InstalledCode:
-    """The code that runs this Python; one that pointed to another Python gives way under a new label."""
-    from aiida.common.exceptions import NotExistent
-    from aiida.orm import InstalledCode, load_code
-
-    try:
-        code: InstalledCode | None = cast(InstalledCode, load_code(f"{label}@{computer.label}"))
-    except NotExistent:
-        code = None
-    if code is not None and str(code.filepath_executable) != sys.executable:
-        code.label = f"{label}-{code.pk}"
-        code = None
-    if code is None:
-        code = InstalledCode(
-            label=label,
-            description="Python with ASE and SevenNet, for the engine ase",
-            computer=computer,
-            filepath_executable=sys.executable,
-            default_calc_job_plugin="hardcoat.ase",
-            with_mpi=False,
-        ).store()
-    return code

@@ -10,8 +10,21 @@ An engine is a module named by the entry-point group ``hardcoat.engines`` that h
     raises it for settings that are unknown or out of range;
 ``level_settings(settings)``
     the part of the settings that decides the level of theory, which relaxation and strains must share;
+``protocol_settings(protocol, part)``
+    the engine's own settings in a protocol, ``part`` being ``relaxation`` or ``strains``; overrides change them;
 ``code_label(model)``
     the label of the AiiDA code that ``hardcoat setup`` makes for it;
+``check_code(code, elements, model, settings)``
+    raises it for what a look at the profile tells before anything is submitted: a code of another plugin, a potential
+    family that is missing or lacks an element;
+``cached()``
+    process types, beside this package's own, whose finished results a run may use again;
+``setup(computer, report)``
+    makes what the engine needs in the profile, once; ``report`` is called with a line for each thing;
+``doctor(elements)``
+    what is there and what is missing, as rows of ``hardcoat doctor``;
+``input_files(structure, task, model, settings)``
+    the text of every file that a job would read, by relative path, for a person to look at;
 ``get_builder(...)``
     a process builder for one task (see :class:`Engine`). Its process must answer with
 
@@ -27,6 +40,7 @@ Signs and units are converted inside the engine and nowhere else.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -34,7 +48,8 @@ from aiida_hardcoat.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from aiida.engine import ProcessBuilder
-    from aiida.orm import AbstractCode, List, StructureData
+    from aiida.orm import AbstractCode, Computer, List, StructureData
+    from ase import Atoms
 
 GROUP = "hardcoat.engines"
 DEFAULT = "ase:7net-l3i5"
@@ -51,7 +66,19 @@ class Engine(Protocol):
 
     def level_settings(self, settings: dict[str, Any]) -> dict[str, Any]: ...
 
+    def protocol_settings(self, protocol: str, part: str) -> dict[str, Any]: ...
+
     def code_label(self, model: str) -> str: ...
+
+    def check_code(self, code: AbstractCode, elements: Sequence[str], model: str, settings: dict[str, Any]) -> None: ...
+
+    def cached(self) -> tuple[str, ...]: ...
+
+    def setup(self, computer: Computer, report: Callable[[str], None]) -> None: ...
+
+    def doctor(self, elements: Sequence[str] | None) -> list[dict[str, Any]]: ...
+
+    def input_files(self, structure: Atoms, task: str, model: str, settings: dict[str, Any]) -> dict[str, str]: ...
 
     def get_builder(
         self,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from aiida_hardcoat.engines.ase_settings import validate_ase_settings, validate_model
+from aiida_hardcoat.engines.codes import code_finding, ensure_code, require_plugin
 
 if TYPE_CHECKING:
     from aiida.engine import ProcessBuilder
-    from aiida.orm import AbstractCode, List, StructureData
+    from aiida.orm import AbstractCode, Computer, List, StructureData
+    from ase import Atoms
 
 DEFAULT_MODEL = "7net-l3i5"
 RESOURCES = {"num_machines": 1, "num_mpiprocs_per_machine": 1}
@@ -41,9 +45,49 @@ def level_settings(settings: dict[str, Any]) -> dict[str, Any]:
     return {"model_options": {**DEFAULTS, **settings}["model_options"]}
 
 
+def protocol_settings(protocol: str, part: str) -> dict[str, Any]:
+    """None: the defaults serve every protocol."""
+    return {}
+
+
 def code_label(model: str) -> str:
     """All models run with the same Python."""
     return "hardcoat-ase"
+
+
+def check_code(code: AbstractCode, elements: Sequence[str], model: str, settings: dict[str, Any]) -> None:
+    """That the code runs this engine's driver.
+
+    :raises InputError: for a code of another plugin.
+    """
+    require_plugin(code, "hardcoat.ase")
+
+
+def cached() -> tuple[str, ...]:
+    """Nothing beside this package's own processes."""
+    return ()
+
+
+def setup(computer: Computer, report: Callable[[str], None]) -> None:
+    """The code that runs this Python; one that pointed to another Python gives way under a new label."""
+    code = ensure_code(
+        code_label(DEFAULT_MODEL),
+        computer,
+        executable=sys.executable,
+        plugin="hardcoat.ase",
+        description="Python with ASE and SevenNet, for the engine ase",
+    )
+    report(f"code       {code.full_label} ({code.filepath_executable})")
+
+
+def doctor(elements: Sequence[str] | None) -> list[dict[str, Any]]:
+    """The code."""
+    return [code_finding(code_label(DEFAULT_MODEL), "hardcoat setup", needed=True)]
+
+
+def input_files(structure: Atoms, task: str, model: str, settings: dict[str, Any]) -> dict[str, str]:
+    """None: the driver's input is data, which the plan shows."""
+    return {}
 
 
 def get_builder(

@@ -12,6 +12,7 @@ from aiida.engine import ExitCode
 from aiida.parsers import Parser
 
 from aiida_hardcoat.calculations.ase import ERRORS, OUTPUT, RECORDS
+from aiida_hardcoat.calculations.records import make_trajectory, summarise, with_geometry
 from aiida_hardcoat.engines.ase_driver import COMPLETION_MARK, FAILURE_MARK
 
 FAILURES = {
@@ -94,22 +95,9 @@ class AseParser(Parser):
                 trajectory.set_array("strains", strains[[record["index"] for record in usable]])
             self.out("trajectory", trajectory)
             if "strains" not in self.node.inputs and usable[0]["status"] == "ok":
-                self.out("structure", relaxed_structure(structure, usable[0]))
-        self.out(
-            "summary",
-            orm.Dict(
-                {
-                    "level_of_theory": level,
-                    "task": self.node.inputs.settings["task"],
-                    "asked": self.number_asked,
-                    "finished": sum(record["status"] == "ok" for record in records),
-                    "statuses": {str(record["index"]): record["status"] for record in records},
-                    "evaluations": sum(record["evaluations"] for record in records),
-                    "seconds": sum(record["seconds"] for record in records),
-                    "units": {"energy": "eV", "force": "eV/Angstrom", "stress": "GPa", "length": "Angstrom"},
-                }
-            ),
-        )
+                self.out("structure", with_geometry(structure, usable[0]["cell"], usable[0]["positions"]))
+        task = self.node.inputs.settings["task"]
+        self.out("summary", orm.Dict(summarise(records, level=level, task=task, asked=self.number_asked)))
 
 
 def read_records(path: Path, atoms: int, asked: int) -> tuple[dict[str, Any], list[dict[str, Any]], bool]:
@@ -148,37 +136,3 @@ def sound_record(entry: dict[str, Any], atoms: int) -> dict[str, Any]:
     if not all(np.isfinite(array).all() for array in arrays.values()):
         return {**record, "status": "not_finite"}
     return {**entry, "largest_force": float(entry["largest_force"]), "force_threshold": entry["force_threshold"]}
-
-
-def make_trajectory(symbols: list[str], records: list[dict[str, Any]]) -> orm.TrajectoryData:
-    """One trajectory of all structures, its step ids being their places among the strains asked for."""
-    trajectory = orm.TrajectoryData()
-    trajectory.set_trajectory(
-        symbols=symbols,
-        positions=np.array([record["positions"] for record in records]),
-        stepids=np.array([record["index"] for record in records]),
-        cells=np.array([record["cell"] for record in records]),
-        pbc=(True, True, True),
-    )
-    for name, values in {
-        "energies": [record["energy"] for record in records],
-        "forces": [record["forces"] for record in records],
-        "stresses": [record["stress"] for record in records],
-        "largest_forces": [record["largest_force"] for record in records],
-        "converged": [int(record["status"] == "ok") for record in records],
-        # 0 where no threshold was reached, or none was asked for (static).
-        "force_thresholds": [record["force_threshold"] or 0.0 for record in records],
-        "evaluations": [record["evaluations"] for record in records],
-        "seconds": [record["seconds"] for record in records],
-    }.items():
-        trajectory.set_array(name, np.array(values))
-    return trajectory
-
-
-def relaxed_structure(structure: orm.StructureData, record: dict[str, Any]) -> orm.StructureData:
-    relaxed = orm.StructureData(cell=record["cell"], pbc=(True, True, True))
-    for kind in structure.kinds:
-        relaxed.append_kind(kind)
-    for site, position in zip(structure.sites, record["positions"], strict=True):
-        relaxed.append_site(orm.Site(kind_name=site.kind_name, position=position))
-    return relaxed

@@ -24,6 +24,7 @@ from aiida_hardcoat.workflows.elastic import ElasticWorkChain
 from aiida_hardcoat.workflows.protocols import load_protocol
 from aiida_hardcoat.workflows.relax import (
     RelaxWorkChain,
+    check_code,
     check_engine,
     define_engine_inputs,
     fill_engine_inputs,
@@ -35,11 +36,18 @@ LARGEST_STRAIN = 0.15
 
 
 def check_alloy(
-    sqs: dict[str, Any], relaxation: dict[str, Any], strains: dict[str, Any], engine: str, ions: str
+    sqs: dict[str, Any],
+    relaxation: dict[str, Any],
+    strains: dict[str, Any],
+    engine: str,
+    ions: str,
+    code: orm.AbstractCode | None = None,
 ) -> None:
     """Find what would fail later, before anything is stored.
 
-    :raises InputError: for a composition, structure type, cell, threshold, amplitude, engine or model that cannot be.
+    :param code: where it is known, that it fits the engine, and that the potentials are there.
+    :raises InputError: for a composition, structure type, cell, threshold, amplitude, engine, model or code that cannot
+        be.
     """
     search = {key: value for key, value in sqs.items() if key not in ("composition", "structure_type")}
     load_protocol(None, {"sqs": search, "relaxation": relaxation, "strains": strains})
@@ -59,12 +67,15 @@ def check_alloy(
     levels = [module.level_settings(part["engine_settings"]) for part in (relaxation, strains)]
     if levels[0] != levels[1]:
         raise InputError(f"relaxation and strains must be at one level of theory, not {levels[0]} and {levels[1]}")
+    if code is not None:
+        for settings in (relax.engine_settings(relaxation), elastic.engine_settings(strains)):
+            check_code(engine, code, composition.elements, settings)
 
 
 def validate_alloy(inputs: dict[str, Any], _: Any) -> str | None:
     try:
         sqs, relaxation, strains = (inputs[name].get_dict() for name in ("sqs", "relaxation", "strains"))
-        check_alloy(sqs, relaxation, strains, inputs["engine"].value, inputs["ions"].value)
+        check_alloy(sqs, relaxation, strains, inputs["engine"].value, inputs["ions"].value, inputs["code"])
     except InputError as error:
         return str(error)
     except KeyError as error:
@@ -125,11 +136,11 @@ class AlloyWorkChain(WorkChain):
         :param overrides: nested like the protocol: ``sqs``, ``relaxation``, ``strains``.
         :raises InputError: for a composition, structure type, cell, protocol, engine or override key that cannot be.
         """
-        settings = load_protocol(protocol, overrides)
+        settings = load_protocol(protocol, overrides, engine)
         # The canonical formula, so that every way to write an alloy is the same calculation to the cache.
         formula = parse_composition(composition).formula
         sqs = {"composition": formula, "structure_type": structure_type, **settings["sqs"]}
-        check_alloy(sqs, settings["relaxation"], settings["strains"], engine, ions)
+        check_alloy(sqs, settings["relaxation"], settings["strains"], engine, ions, code)
 
         builder = cls.get_builder()
         builder.sqs = orm.Dict(sqs)

@@ -14,7 +14,7 @@ from aiida_hardcoat.engines import DEFAULT, load_engine
 from aiida_hardcoat.errors import InputError
 from aiida_hardcoat.physics.strain import strain_set
 from aiida_hardcoat.workflows.protocols import load_protocol
-from aiida_hardcoat.workflows.relax import check_engine, define_engine_inputs, fill_engine_inputs, reason_of
+from aiida_hardcoat.workflows.relax import check_code, check_engine, define_engine_inputs, fill_engine_inputs, reason_of
 
 TASKS = {"relaxed": "relax_ions", "clamped": "static"}
 """What is done in a strained cell: its ions relax, or stay at the parent's fractional coordinates."""
@@ -73,9 +73,10 @@ class ElasticWorkChain(WorkChain):
         :param overrides: nested like the protocol's ``strains``.
         :raises InputError: for an unknown protocol, engine or override key.
         """
-        settings = load_protocol(protocol, {"strains": overrides or {}})["strains"]
+        settings = load_protocol(protocol, {"strains": overrides or {}}, engine)["strains"]
         strain_set(settings["normal"], settings["shear"])
         check_engine(engine, ions, TASKS, engine_settings(settings))
+        check_code(engine, code, structure.get_symbols_set(), engine_settings(settings))
         builder = cls.get_builder()
         builder.structure = structure
         builder.settings = orm.Dict(settings)

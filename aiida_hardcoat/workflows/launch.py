@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aiida import orm
+from aiida.common.links import LinkType
 from aiida.engine import CalcJob, Process, ProcessBuilder
 from aiida.engine.daemon.execmanager import kill_calculation
 from aiida.engine.runners import Runner
@@ -19,15 +20,19 @@ from aiida.engine.utils import instantiate_process
 from aiida.manage import get_config, get_manager
 from aiida.manage.caching import enable_caching
 
-from aiida_hardcoat.calculations.ase import OUTPUT
+from aiida_hardcoat.calculations.ase import OUTPUT, AseCalculation
+from aiida_hardcoat.engines import load_engine
 from aiida_hardcoat.engines.ase_driver import COMPLETION_MARK
 
 CACHED = (
     "aiida.calculations:hardcoat.*",
     "aiida_hardcoat.calculations.sqs.generate_sqs",
     "aiida_hardcoat.calculations.elastic.elastic_entry",
+    "aiida_hardcoat.calculations.dft.sorted_structure",
+    "aiida_hardcoat.calculations.dft.relaxed_parent",
+    "aiida_hardcoat.calculations.dft.strained_structures",
 )
-"""Process types whose finished results are used again; the whole of this package, nothing of anybody else."""
+"""Process types whose finished results are used again; an engine adds those of its own plugin."""
 
 POLL_SECONDS = 1.0
 NEARLY_FULL = 50 * 2**20
@@ -37,10 +42,10 @@ FULL = 2**20
 
 
 @contextmanager
-def caching() -> Iterator[None]:
+def caching(more: tuple[str, ...] = ()) -> Iterator[None]:
     """AiiDA's caching for this package's processes: what is finished is never computed twice."""
     with ExitStack() as stack:
-        for identifier in CACHED:
+        for identifier in (*CACHED, *more):
             stack.enter_context(enable_caching(identifier=identifier))
         yield
 
@@ -73,7 +78,7 @@ def run(builder: ProcessBuilder, report: Callable[[str], None]) -> orm.ProcessNo
     runner.instantiate_process = remember  # type: ignore[method-assign]
     handlers = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with caching():
+        with caching(load_engine(builder["engine"].value)[0].cached() if "engine" in builder else ()):
             root = runner.instantiate_process(builder)
             watcher = runner.loop.create_task(watch(processes, report))
             stepping = runner.loop.create_task(root.step_until_terminated())
@@ -135,16 +140,16 @@ async def watch(processes: list[Process], report: Callable[[str], None]) -> None
             stopping = True
             stop(processes)
         for process in processes:
-            if isinstance(process, CalcJob):
+            if isinstance(process, AseCalculation):
                 report_new_lines(process.node, read, report)
+            elif isinstance(process, CalcJob):
+                report_state(process.node, read, report)
         await asyncio.sleep(POLL_SECONDS)
 
 
 def report_new_lines(node: orm.CalcJobNode, read: dict[str, int], report: Callable[[str], None]) -> None:
     if node.base.caching.is_created_from_cache:
-        if node.uuid not in read:
-            report(f"{node.process_label} {node.pk}: finished before, taken from the cache")
-            read[node.uuid] = 0
+        report_state(node, read, report)
         return
     workdir = node.get_remote_workdir()
     if workdir is None or node.computer is None or node.computer.transport_type != "core.local":
@@ -161,3 +166,36 @@ def report_new_lines(node: orm.CalcJobNode, read: dict[str, int], report: Callab
         for line in complete.decode("utf8", "replace").splitlines():
             if line != COMPLETION_MARK:
                 report(line)
+
+
+STARTED, ENDED = -1, -2
+
+
+def report_state(node: orm.CalcJobNode, read: dict[str, int], report: Callable[[str], None]) -> None:
+    """One line when a job starts and one when it has ended, with the name that its workchain gave it."""
+    state = ENDED if node.is_terminated else STARTED
+    if read.get(node.uuid) == state:
+        return
+    name = f"{node.process_label} {node.pk}, {purpose(node)}"
+    if node.base.caching.is_created_from_cache:
+        if state == ENDED:
+            report(f"{name}: finished before, taken from the cache")
+    elif state == STARTED:
+        report(f"{name}: started")
+    else:
+        seconds = (node.mtime - node.ctime).total_seconds()
+        outcome = "finished" if node.is_finished_ok else f"ended with [{node.exit_status}] {node.exit_message}"
+        report(f"{name}: {outcome} after {seconds:.0f} s")
+    read[node.uuid] = state
+
+
+def purpose(node: orm.ProcessNode) -> str:
+    """What a job is for: the labels by which its callers call each other, without AiiDA's own."""
+    labels: list[str] = []
+    process: orm.Node | None = node
+    while process is not None:
+        callers = process.base.links.get_incoming(link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK)).all()
+        if callers and callers[0].link_label != "CALL":
+            labels.append(callers[0].link_label)
+        process = callers[0].node if callers else None
+    return " ".join(reversed(labels)).replace("_", " ") or "job"

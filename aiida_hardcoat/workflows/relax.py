@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from aiida import orm
@@ -32,6 +33,15 @@ def check_engine(engine: str, ions: str, tasks: dict[str, str], settings: dict[s
     if ions not in tasks:
         raise InputError(f"ions must be one of {', '.join(tasks)}, not '{ions}'")
     module.check_settings(tasks[ions], model, settings)
+
+
+def check_code(engine: str, code: orm.AbstractCode, elements: Iterable[str], settings: dict[str, Any]) -> None:
+    """Refuse what the engine would miss in this profile.
+
+    :raises InputError: for a code that the engine cannot use, or potentials that are not there.
+    """
+    module, model = load_engine(engine)
+    module.check_code(code, sorted(elements), model, settings)
 
 
 def validate_engine(value: orm.Str, _: Any) -> str | None:
@@ -100,8 +110,9 @@ class RelaxWorkChain(WorkChain):
         :param overrides: nested like the protocol's ``relaxation``.
         :raises InputError: for an unknown protocol, engine or override key.
         """
-        settings = load_protocol(protocol, {"relaxation": overrides or {}})["relaxation"]
+        settings = load_protocol(protocol, {"relaxation": overrides or {}}, engine)["relaxation"]
         check_engine(engine, ions, TASKS, engine_settings(settings))
+        check_code(engine, code, structure.get_symbols_set(), engine_settings(settings))
         builder = cls.get_builder()
         builder.structure = structure
         builder.settings = orm.Dict(settings)

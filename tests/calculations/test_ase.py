@@ -14,9 +14,10 @@ from aiida.manage import get_manager
 from aiida.plugins import CalculationFactory, ParserFactory
 from conftest import rattled_alloy
 
-from aiida_hardcoat.calculations.ase import DRIVER, INPUT, OUTPUT, PREVIOUS, RECORDS, records_of
+from aiida_hardcoat.calculations.ase import DRIVER, INPUT, OUTPUT, PREVIOUS, RECORDS
+from aiida_hardcoat.calculations.records import make_trajectory, records_of
 from aiida_hardcoat.engines import ase_driver as driver
-from aiida_hardcoat.parsers.ase import make_trajectory, read_records
+from aiida_hardcoat.parsers.ase import read_records
 
 SETTINGS = {
     "task": "relax_ions",

@@ -6,8 +6,8 @@ from aiida import orm
 from conftest import rocksalt
 
 from aiida_hardcoat.calculations.elastic import elastic_entry, level_fingerprint
+from aiida_hardcoat.calculations.records import make_trajectory
 from aiida_hardcoat.errors import InputError
-from aiida_hardcoat.parsers.ase import make_trajectory
 from aiida_hardcoat.physics.strain import strain_cell, strain_set, stress_to_matrix
 
 STRAINS = strain_set()

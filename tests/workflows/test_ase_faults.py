@@ -11,9 +11,9 @@ from aiida.manage import get_manager
 from conftest import QUICK_RELAXATION, rattled_alloy
 
 from aiida_hardcoat.calculations.ase import OUTPUT, AseCalculation
+from aiida_hardcoat.calculations.records import make_trajectory
 from aiida_hardcoat.engines import ase as engine
 from aiida_hardcoat.engines import ase_driver as driver
-from aiida_hardcoat.parsers.ase import make_trajectory
 from aiida_hardcoat.physics.strain import strain_set
 from aiida_hardcoat.workflows.ase import AseWorkChain
 from aiida_hardcoat.workflows.launch import run

@@ -9,9 +9,12 @@ from typing import Any
 
 import yaml
 
+from aiida_hardcoat.engines import load_engine
 from aiida_hardcoat.errors import InputError, nearest
 
 DEFAULT = "balanced"
+PARTS = ("relaxation", "strains")
+"""Where a protocol has settings of the engine's own; which keys they may have, only the engine knows."""
 
 
 def protocols() -> dict[str, dict[str, Any]]:
@@ -21,10 +24,13 @@ def protocols() -> dict[str, dict[str, Any]]:
     return contents
 
 
-def load_protocol(name: str | None = None, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+def load_protocol(
+    name: str | None = None, overrides: dict[str, Any] | None = None, engine: str | None = None
+) -> dict[str, Any]:
     """The settings of a protocol with overrides put in.
 
     :param overrides: nested like the protocol; only keys that the protocol has.
+    :param engine: fill ``engine_settings`` with what this engine has for the protocol.
     :raises InputError: for an unknown protocol, or an override key that no protocol knows, with the nearest valid one,
         or a value of another kind than the protocol's.
     """
@@ -34,6 +40,10 @@ def load_protocol(name: str | None = None, overrides: dict[str, Any] | None = No
         raise InputError(f"unknown protocol '{name}': {nearest(name, list(available))}")
     settings = copy.deepcopy(available[name])
     settings.pop("description")
+    if engine is not None:
+        module, _ = load_engine(engine)
+        for part in PARTS:
+            settings[part]["engine_settings"] = module.protocol_settings(name, part)
     merge(settings, overrides or {}, "")
     return settings
 
@@ -44,7 +54,9 @@ def merge(settings: dict[str, Any], overrides: dict[str, Any], path: str) -> Non
         if key not in settings:
             where = f" of {path}" if path else ""
             raise InputError(f"unknown override key '{key}'{where}: {nearest(key, list(settings))}")
-        if key != "engine_settings" and isinstance(settings[key], dict):
+        if key == "engine_settings" and isinstance(value, dict):
+            settings[key] = merged(settings[key], value)
+        elif isinstance(settings[key], dict):
             if not isinstance(value, dict):
                 raise InputError(f"override '{key}' must hold {', '.join(settings[key])}, not {value!r}")
             merge(settings[key], value, f"{path}.{key}".lstrip("."))
@@ -52,6 +64,15 @@ def merge(settings: dict[str, Any], overrides: dict[str, Any], path: str) -> Non
             settings[key] = value
         else:
             raise InputError(f"override '{path}.{key}' must be like {settings[key]!r}, not {value!r}")
+
+
+def merged(settings: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Nested settings with some changed and some added."""
+    result = dict(settings)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(result.get(key), dict)
+        result[key] = merged(result[key], value) if both else value
+    return result
 
 
 def is_like(value: Any, example: Any) -> bool:
