@@ -1,4 +1,4 @@
-"""One calcfunction from stresses to an entry: fit, projection, averages."""
+"""Which strains to compute, and from their stresses to an entry: fit, projection, averages."""
 
 from __future__ import annotations
 
@@ -14,14 +14,60 @@ from aiida_hardcoat import __version__
 from aiida_hardcoat.data.elastic import ElasticData, entry_label
 from aiida_hardcoat.errors import InputError
 
-PASSING_DETAILS = ("ase_version", "torch_version", "device")
-"""Parts of a level of theory that change its numbers by rounding only."""
+PASSING_DETAILS = ("ase_version", "torch_version", "device", "potentials")
+"""Parts of a level of theory that change its numbers by rounding only, or belong to the elements of one entry: the
+family of potentials and the exceptions from it count, not which of them an alloy happens to need."""
 
 
 def level_fingerprint(level_of_theory: dict[str, Any]) -> str:
     """Short hash of what decides the numbers of a level of theory: model, version, weights, options."""
     kept = {key: value for key, value in level_of_theory.items() if key not in PASSING_DETAILS}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def strain_reduction(structure: orm.StructureData, settings: dict[str, Any]) -> tuple[Any, Any]:
+    """The symmetry of a structure, and the strains that it leaves to be computed.
+
+    Atoms count as equal where their kinds are, so that kinds may carry an order that positions do not show.
+
+    :param settings: ``normal``, ``shear`` and ``symmetry_tolerance`` (Angstrom; 0 or missing: no symmetry is used).
+    :return: `CrystalSymmetry`, or None where none is used, and `ReducedStrains`.
+    """
+    from aiida_hardcoat.physics.strain import strain_set
+    from aiida_hardcoat.physics.symmetry import crystal_symmetry, reduce_strains
+
+    asked, tolerance = strain_set(settings["normal"], settings["shear"]), settings.get("symmetry_tolerance", 0)
+    if not tolerance:
+        return None, reduce_strains(asked, np.eye(3)[None])
+    atoms, kinds = structure.get_ase(), structure.get_kind_names()
+    numbers = [kinds.index(site.kind_name) for site in structure.sites]
+    symmetry = crystal_symmetry(atoms.cell.array, atoms.get_scaled_positions(), numbers, tolerance)
+    return symmetry, reduce_strains(asked, symmetry.rotations)
+
+
+@calcfunction
+def reduce_strains(structure: orm.StructureData, settings: orm.Dict) -> dict[str, orm.Data]:
+    """The strains to compute, and how the others that the settings ask for follow from them by symmetry.
+
+    :param structure: the relaxed structure, whose symmetry it is.
+    :param settings: ``strains`` of the protocol.
+    :return: ``strains`` (List), rows of Voigt strains; ``symmetry`` (Dict): ``space_group`` and its number,
+        ``tolerance`` (Angstrom), the proper ``point_rotations``; the strains ``asked``; the rows of these that are
+        ``computed``; for each strain asked the place of its ``source`` in ``strains``, and among ``rotations`` the R
+        that turns the stress of the source into its own, R sigma R^T. All in the Cartesian frame of the structure.
+    """
+    symmetry, reduced = strain_reduction(structure, settings.get_dict())
+    description = {
+        "space_group": symmetry.symbol,
+        "space_group_number": symmetry.number,
+        "tolerance": settings["symmetry_tolerance"],
+        "point_rotations": symmetry.rotations.tolist(),
+        "asked": reduced.asked.tolist(),
+        "computed": list(reduced.computed),
+        "source": list(reduced.source),
+        "rotations": reduced.rotations.tolist(),
+    }
+    return {"strains": orm.List(reduced.strains.tolist()), "symmetry": orm.Dict(description)}
 
 
 @calcfunction
@@ -35,14 +81,16 @@ def elastic_entry(
     description: orm.Dict,
     ions: orm.Str,
     sqs: orm.Dict | None = None,
+    symmetry: orm.Dict | None = None,
 ) -> ElasticData:
     """Fit the elastic tensor, project it onto the crystal class of the parent and average it.
 
     :param structure: the unstrained cell, in the frame of the parent.
     :param reference: its energy and stress; ``reference_summary`` says at which level of theory.
-    :param strained: the strained cells; ``strains`` are those that were asked for, Voigt.
+    :param strained: the strained cells; ``strains`` are those that were to be computed, Voigt.
     :param description: ``composition`` and ``structure_type``.
     :param sqs: quality of the quasirandom structure.
+    :param symmetry: how more strains follow from those, of :func:`reduce_strains`.
     :raises InputError: when strained cells are missing or reference and strains differ in level of theory.
     """
     cost = {
@@ -58,6 +106,7 @@ def elastic_entry(
         description=description.get_dict(),
         ions=ions.value,
         sqs=sqs.get_dict() if sqs is not None else None,
+        symmetry=symmetry.get_dict() if symmetry is not None else None,
     )
     entry = ElasticData(**values, **cost, hardcoat_version=__version__)
     entry.label = entry_label(values["structure_type"], values["system"], values["x"])
@@ -74,24 +123,34 @@ def entry_values(
     description: dict[str, Any],
     ions: str,
     sqs: dict[str, Any] | None,
+    symmetry: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Everything in an entry that follows from the inputs of :func:`elastic_entry`."""
     from aiida_hardcoat.physics.acoustics import density
-    from aiida_hardcoat.physics.elasticity import fit_tensor
+    from aiida_hardcoat.physics.elasticity import fit_tensor, require_strains
     from aiida_hardcoat.physics.moduli import moduli_errors
     from aiida_hardcoat.physics.properties import elastic_properties
     from aiida_hardcoat.physics.prototypes import CRYSTAL_CLASSES
     from aiida_hardcoat.physics.strain import stress_to_voigt
+    from aiida_hardcoat.physics.symmetry import ReducedStrains, expand_stresses, expansion_matrix
 
     level, fingerprint = levels[1], level_fingerprint(levels[1])
     if level_fingerprint(levels[0]) != fingerprint:
         raise InputError("the unstrained and the strained cells were computed at different levels of theory")
     converged = strained["converged"].astype(bool)
+    strains, stresses, expansion = strained["strains"][converged], strained["stresses"][converged], None
+    if symmetry is not None:
+        computed = require_strains(strains, expected_strains)
+        asked, rotations = np.array(symmetry["asked"]), np.array(symmetry["rotations"])
+        reduced = ReducedStrains(asked, tuple(symmetry["computed"]), tuple(symmetry["source"]), rotations)
+        strains, stresses, expected_strains = asked, expand_stresses(reduced, stresses[computed]), asked
+        expansion = expansion_matrix(reduced)
     fit = fit_tensor(
-        strained["strains"][converged],
-        strained["stresses"][converged],
+        strains,
+        stresses,
         reference_stress=stress_to_voigt(reference["stresses"][-1]),
         expected=expected_strains,
+        expansion=expansion,
     )
 
     structure_type = description["structure_type"]
@@ -101,7 +160,7 @@ def entry_values(
     properties = elastic_properties(
         fit.tensor, crystal_class, density=mass_density, atoms_per_volume=len(atoms) / volume
     )
-    errors = moduli_errors(fit.tensor, fit.standard_errors, crystal_class)
+    errors = moduli_errors(fit.tensor, fit.covariance, crystal_class)
     composition, units = realised_composition(atoms)
     thresholds = strained["force_thresholds"][converged]
     return {
@@ -125,6 +184,8 @@ def entry_values(
         "largest_residual": float(np.abs(fit.residuals).max()),
         "reference_stress": float(np.abs(reference["stresses"][-1]).max()),
         "number_of_strains": int(converged.sum()),
+        "number_of_equivalent_strains": len(strains) - int(converged.sum()),
+        "space_group": None if symmetry is None else symmetry["space_group"],
         "force_threshold": float(thresholds.max()) if thresholds.max() > 0 else None,
         **tensor_fields(properties),
         **error_fields(errors),

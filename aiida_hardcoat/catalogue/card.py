@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections.abc import Sequence
 from typing import Any
 
@@ -60,9 +61,15 @@ def tensor_lines(entry: ElasticData) -> list[str]:
     lines.extend("  " + "".join(f"{value:9.2f}" for value in row) for row in entry.tensor_fitted)
     lines.append(
         f"  projected away {100 * entry.projected_away:.2f} %; R2 {entry.r_squared:.6f}; residual "
-        f"{entry.residual:.3f} GPa (largest {entry.largest_residual:.3f}); {entry.number_of_strains} strains"
+        f"{entry.residual:.3f} GPa (largest {entry.largest_residual:.3f}); {strains_text(entry)}"
     )
     return lines
+
+
+def strains_text(entry: ElasticData) -> str:
+    """How many strains were computed, and how many followed from them."""
+    more = entry.number_of_equivalent_strains
+    return f"{entry.number_of_strains} strains" + (f" and {more} by symmetry ({entry.space_group})" if more else "")
 
 
 def moduli_lines(entry: ElasticData) -> list[str]:
@@ -136,10 +143,18 @@ def quality_lines(entry: ElasticData, sqs: Node | None) -> list[str]:
 
 
 def level_lines(entry: ElasticData) -> list[str]:
-    level = entry.level_of_theory
+    """Level of theory with all that decides it, and the cost."""
+    facts = []
+    for name, value in entry.level_of_theory.items():
+        if name in ("engine", "model") or value in (None, {}, []):
+            continue
+        if name == "potentials":
+            value = ", ".join(potential["label"] for potential in value.values())
+        facts.append(f"{name.replace('_', ' ')} {str(value)[:16] if name == 'sha256' else value}")
+    text = textwrap.wrap(", ".join(facts), 100, initial_indent=" " * 18, subsequent_indent=" " * 18)
     return [
-        f"{'Level of theory':18s}{entry.level} ({level.get('package')} {level.get('version')}, weights sha256 "
-        f"{str(level.get('sha256'))[:16]}), fingerprint {entry.level_fingerprint}",
+        f"{'Level of theory':18s}{entry.level}, fingerprint {entry.level_fingerprint}",
+        *text,
         f"{'Cost':18s}{entry.evaluations} engine evaluations, {entry.seconds:.0f} s in the engine",
     ]
 

@@ -17,6 +17,9 @@ Matrix = list[list[float]]
 class ElasticData(FlatData):
     """Elastic tensor of one alloy in one structure at one level of theory. GPa unless another unit is named."""
 
+    SCHEMA_VERSION = 2
+    """2 added ``number_of_equivalent_strains`` and ``space_group``; entries of version 1 used no symmetry."""
+
     # Two runs of one calculation are one entry, however long each took.
     _hash_ignored_attributes = ("evaluations", "seconds")
 
@@ -50,7 +53,9 @@ class ElasticData(FlatData):
         residual: float = field("Root mean square residual stress of the fit, GPa")
         largest_residual: float = field("Largest residual stress of the fit, GPa")
         reference_stress: float = field("Largest stress component of the unstrained cell, GPa")
-        number_of_strains: int = field("Strained cells that entered the fit")
+        number_of_strains: int = field("Strained cells that were computed and entered the fit")
+        number_of_equivalent_strains: int = field("Strains in the fit whose stress follows from those by symmetry", 0)
+        space_group: str | None = field("Of the relaxed cell, where its symmetry made strained cells superfluous", None)
         force_threshold: float | None = field("Loosest force threshold that a strained cell reached, eV/Angstrom", None)
         c11: float = field("Of the projected tensor, GPa")
         c12: float = field("Of the projected tensor, GPa")

@@ -66,9 +66,15 @@ class FlatData(Data):
         """
 
     def __getattr__(self, name: str) -> Any:
-        """Fields read as attributes of the node, e.g. ``entry.bulk_modulus``."""
+        """Fields read as attributes of the node, e.g. ``entry.bulk_modulus``.
+
+        A node of an earlier schema has the defaults of the fields that were added since.
+        """
         if not name.startswith("_") and name in type(self).AttributesModel.model_fields:
-            return self.base.attributes.get(name)
+            described = type(self).AttributesModel.model_fields[name]
+            if described.is_required():
+                return self.base.attributes.get(name)
+            return self.base.attributes.get(name, described.get_default())
         return super().__getattr__(name)
 
 

@@ -35,6 +35,7 @@ class ElasticFit:
 
     :ivar tensor: ``(6, 6)`` symmetric Voigt stiffness, GPa.
     :ivar standard_errors: ``(6, 6)`` standard error of each constant, GPa; NaN when there is no redundancy.
+    :ivar covariance: ``(21, 21)`` covariance of C11, C12 ... C16, C22 ... C66 (the upper triangle row by row), GPa^2.
     :ivar reference_stress: ``(6,)`` the sigma_0 that was assumed or fitted, GPa.
     :ivar residuals: ``(n, 6)`` stress minus model, GPa.
     :ivar r_squared: share of the variance of all stresses that the model explains.
@@ -48,6 +49,7 @@ class ElasticFit:
 
     tensor: FloatArray
     standard_errors: FloatArray
+    covariance: FloatArray
     reference_stress: FloatArray
     residuals: FloatArray
     r_squared: float
@@ -70,8 +72,15 @@ def fit_tensor(
     reference_stress: ReferenceStress = None,
     expected: ArrayLike | None = None,
     allow_incomplete: bool = False,
+    expansion: ArrayLike | None = None,
 ) -> ElasticFit:
     """Fit all 21 elastic constants.
+
+    Stresses that follow from others by symmetry change no constant, but are no evidence either. With ``expansion``
+    E, the stresses being E times m computed ones, the standard errors are those of the computed ones: for unit
+    variance of these the constants P E y, P the pseudo-inverse of the design matrix X, have the covariance
+    P E E^T P^T, and the sum of squared residuals is expected to be the trace of E^T (1 - X P) E, which takes the
+    place of observations minus parameters.
 
     :param strains: ``(n, 6)`` Voigt strains.
     :param stresses: ``(n, 6)`` or ``(n, 3, 3)``, GPa, tension positive.
@@ -79,19 +88,20 @@ def fit_tensor(
     :param expected: ``(m, 6)`` the strains that the set should hold, when it is known.
     :param allow_incomplete: fit although expected strains are missing, as long as 21 constants can be told
         apart.
+    :param expansion: ``(6 n, 6 m)``, see `symmetry.expansion_matrix`; by default every stress is computed.
     :raises InputError: when expected strains are missing, when the strains do not determine all constants, or
         when a stress is missing or not finite. The message names the missing strains.
     """
     strain, stress = _paired(strains, stresses)
     if expected is not None and not allow_incomplete:
-        _require_expected(strain, np.asarray(expected, dtype=np.float64))
+        require_strains(strain, expected)
     absent = missing_components(strain)
     if absent:
         raise InputError(
             f"The strains do not determine all 21 elastic constants, nothing strains {', '.join(absent)}: "
             "add such strains, or fit the constants of a crystal class."
         )
-    return _fit(strain, stress, "triclinic", reference_stress)
+    return _fit(strain, stress, "triclinic", reference_stress, expansion)
 
 
 def fit_symmetric(
@@ -107,7 +117,7 @@ def fit_symmetric(
     :raises InputError: when the strains do not determine the constants of the class, or the class is unknown.
     """
     strain, stress = _paired(strains, stresses)
-    return _fit(strain, stress, crystal_class_name(crystal_class), reference_stress)
+    return _fit(strain, stress, crystal_class_name(crystal_class), reference_stress, None)
 
 
 def fit_response(strains: ArrayLike, stresses: ArrayLike) -> FloatArray:
@@ -154,17 +164,30 @@ def _paired(strains: ArrayLike, stresses: ArrayLike) -> tuple[FloatArray, FloatA
     return strain, stress
 
 
-def _require_expected(strain: FloatArray, expected: FloatArray) -> None:
-    absent = [row for row in expected if not np.any(np.all(np.abs(strain - row) < 1e-6, axis=1))]
+def require_strains(strains: ArrayLike, expected: ArrayLike) -> list[int]:
+    """Where each strain of ``expected`` ``(m, 6)`` stands among ``strains`` ``(n, 6)``.
+
+    :raises InputError: naming those that are missing.
+    """
+    given, wanted = np.asarray(strains, dtype=np.float64), np.asarray(expected, dtype=np.float64)
+    places = [np.flatnonzero(np.all(np.abs(given - row) < 1e-6, axis=1)) for row in wanted]
+    absent = [row for row, place in zip(wanted, places, strict=True) if not len(place)]
     if absent:
         names = "; ".join(describe_strain(row) for row in absent)
         raise InputError(
-            f"The strain set is incomplete, {len(absent)} of {len(expected)} strains are missing: {names}. "
+            f"The strain set is incomplete, {len(absent)} of {len(wanted)} strains are missing: {names}. "
             "Repeat these calculations, or ask for a fit of the incomplete set."
         )
+    return [int(place[0]) for place in places]
 
 
-def _fit(strain: FloatArray, stress: FloatArray, crystal_class: str, reference_stress: ReferenceStress) -> ElasticFit:
+def _fit(
+    strain: FloatArray,
+    stress: FloatArray,
+    crystal_class: str,
+    reference_stress: ReferenceStress,
+    expansion: ArrayLike | None,
+) -> ElasticFit:
     basis = symmetric_basis(crystal_class)
     count = len(strain)
     fit_reference = isinstance(reference_stress, str)
@@ -204,11 +227,21 @@ def _fit(strain: FloatArray, stress: FloatArray, crystal_class: str, reference_s
     if fit_reference:
         reference = solution[len(basis) :]
 
-    freedom = len(target) - design.shape[1]
-    variance = float(np.sum(residuals**2)) / freedom if freedom > 0 else np.nan
-    pseudo_inverse = np.linalg.pinv(design)[: len(basis)]
-    covariance = variance * pseudo_inverse @ pseudo_inverse.T
-    errors = np.sqrt(np.einsum("kij,kl,lij->ij", basis, covariance, basis).clip(min=0.0))
+    spread = np.linalg.pinv(design)
+    freedom = float(len(target) - design.shape[1])
+    if expansion is not None:
+        copies = np.asarray(expansion, dtype=np.float64)
+        if copies.ndim != 2 or len(copies) != len(target):
+            raise InputError(f"An expansion has {len(target)} rows for {count} strains, got shape {copies.shape}.")
+        spread = spread @ copies
+        freedom = float(np.sum((copies - design @ spread) ** 2))  # 1 - X P is idempotent
+    variance = float(np.sum(residuals**2)) / freedom if freedom > _RANK_TOLERANCE else np.nan
+    triangle = basis[:, *np.triu_indices(6)]
+    roots = triangle.T @ spread[: len(basis)]
+    covariance = variance * roots @ roots.T
+    errors = np.zeros((6, 6))
+    errors[np.triu_indices(6)] = np.sqrt(np.diag(covariance))
+    errors = np.maximum(errors, errors.T)
 
     unexplained = np.sum(residuals**2, axis=0)
     variation = np.sum((stress - stress.mean(axis=0)) ** 2, axis=0)
@@ -216,6 +249,7 @@ def _fit(strain: FloatArray, stress: FloatArray, crystal_class: str, reference_s
     return ElasticFit(
         tensor=np.einsum("k,kij->ij", constants, basis),
         standard_errors=errors,
+        covariance=covariance,
         reference_stress=reference,
         residuals=residuals,
         r_squared=float(1 - unexplained.sum() / variation.sum()) if varies.any() else float("nan"),

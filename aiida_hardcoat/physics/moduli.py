@@ -107,29 +107,33 @@ def moduli(tensor: ArrayLike) -> Moduli:
     )
 
 
-def moduli_errors(tensor: ArrayLike, standard_errors: ArrayLike, crystal_class: str = "triclinic") -> Moduli:
-    """Standard errors of the averages from those of the 21 constants, linearised, the errors independent.
+def moduli_errors(tensor: ArrayLike, errors: ArrayLike, crystal_class: str = "triclinic") -> Moduli:
+    """Standard errors of the averages from those of the 21 constants, linearised.
 
     :param tensor: the tensor as fitted, ``(6, 6)``, GPa.
-    :param standard_errors: ``(6, 6)``, GPa, as `elasticity.ElasticFit` holds them.
+    :param errors: the covariance ``(21, 21)`` of the constants, GPa^2, as `elasticity.ElasticFit` holds it; or their
+        standard errors ``(6, 6)``, GPa, which are taken as independent.
     :param crystal_class: the class onto which the tensor is projected before it is averaged.
     :return: the errors in the places of the values.
     """
     c = symmetric_tensor(tensor)
-    errors = np.asarray(standard_errors, dtype=np.float64)
-    if errors.shape != (6, 6):
-        raise InputError(f"Standard errors are a 6x6 array like the tensor, got one of shape {errors.shape}.")
+    triangle = np.triu_indices(6)
+    covariance = np.asarray(errors, dtype=np.float64)
+    if covariance.shape == (6, 6):
+        covariance = np.diag(covariance[triangle] ** 2)
+    if covariance.shape != (21, 21):
+        raise InputError(f"Errors are 6x6 like the tensor, or a 21x21 covariance; got the shape {covariance.shape}.")
     names = [field.name for field in fields(Moduli)]
     step = 1e-5 * float(np.abs(c).max())
-    variance = np.zeros(len(names))
-    for row in range(6):
-        for column in range(row, 6):
-            shift = np.zeros((6, 6))
-            shift[row, column] = shift[column, row] = step
-            ends = [moduli(project(c + sign * shift, crystal_class).tensor) for sign in (1, -1)]
-            high, low = (np.array([getattr(end, name) for name in names]) for end in ends)
-            variance += ((high - low) / (2 * step) * errors[row, column]) ** 2
-    return Moduli(**dict(zip(names, np.sqrt(variance).tolist(), strict=True)))
+    slopes = np.empty((len(names), 21))
+    for number, (row, column) in enumerate(zip(*triangle, strict=True)):
+        shift = np.zeros((6, 6))
+        shift[row, column] = shift[column, row] = step
+        ends = [moduli(project(c + sign * shift, crystal_class).tensor) for sign in (1, -1)]
+        high, low = (np.array([getattr(end, name) for name in names]) for end in ends)
+        slopes[:, number] = (high - low) / (2 * step)
+    variances = np.einsum("mi,ij,mj->m", slopes, covariance, slopes).clip(min=0.0)
+    return Moduli(**dict(zip(names, np.sqrt(variances).tolist(), strict=True)))
 
 
 def cauchy_pressures(tensor: ArrayLike, crystal_class: str) -> tuple[float, ...]:

@@ -58,6 +58,7 @@ def check_alloy(
     for key, least in (("seed", 0), ("restarts", 1), ("steps", 1)):
         if sqs[key] < least:
             raise InputError(f"{key} of the search must be at least {least}, not {sqs[key]}")
+    elastic.check_strains(strains)
     largest = float(abs(strain_set(strains["normal"], strains["shear"])).max())
     if largest > LARGEST_STRAIN:
         raise InputError(f"a strain of {largest:g} is far from linear elasticity: stay below {LARGEST_STRAIN:g}")

@@ -8,7 +8,7 @@ from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ToContext, WorkChain, if_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
-from aiida_hardcoat.calculations.elastic import elastic_entry
+from aiida_hardcoat.calculations.elastic import elastic_entry, reduce_strains, strain_reduction
 from aiida_hardcoat.data.elastic import ElasticData
 from aiida_hardcoat.engines import DEFAULT, load_engine
 from aiida_hardcoat.errors import InputError
@@ -19,6 +19,9 @@ from aiida_hardcoat.workflows.relax import check_code, check_engine, define_engi
 TASKS = {"relaxed": "relax_ions", "clamped": "static"}
 """What is done in a strained cell: its ions relax, or stay at the parent's fractional coordinates."""
 
+LOOSEST_SYMMETRY = 0.1
+"""Angstrom; beyond it a symmetry would be found that the crystal does not have."""
+
 
 def engine_settings(settings: dict[str, Any]) -> dict[str, Any]:
     """What the protocol's ``strains`` say to the engine; the cell is fixed, so no stress is relaxed."""
@@ -26,14 +29,41 @@ def engine_settings(settings: dict[str, Any]) -> dict[str, Any]:
     return {"stress_threshold": 1.0, **common, **settings["engine_settings"]}
 
 
+def check_strains(settings: dict[str, Any]) -> None:
+    """Refuse what no strain set can be made of.
+
+    :raises InputError: for an amplitude or a symmetry tolerance that cannot be.
+    """
+    strain_set(settings["normal"], settings["shear"])
+    tolerance = settings.get("symmetry_tolerance", 0)
+    if not 0 <= tolerance <= LOOSEST_SYMMETRY:
+        raise InputError(
+            f"symmetry_tolerance is a distance of up to {LOOSEST_SYMMETRY:g} Angstrom, or 0 for every strain, not "
+            f"{tolerance:g}"
+        )
+
+
+def validate_settings(value: orm.Dict, _: Any) -> str | None:
+    try:
+        check_strains(value.get_dict())
+    except InputError as error:
+        return str(error)
+    except KeyError as error:
+        return f"the settings lack {error}"
+    return None
+
+
 class ElasticWorkChain(WorkChain):
-    """Strain a relaxed structure, fit, project and average: one entry of the catalogue."""
+    """Strain a relaxed structure, fit, project and average: one entry of the catalogue.
+
+    Strains that the structure's own symmetry turns into each other are computed once.
+    """
 
     @classmethod
     def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
         super().define(spec)
         spec.input("structure", valid_type=orm.StructureData, help="The relaxed structure, in the parent's frame.")
-        spec.input("settings", valid_type=orm.Dict, help="`strains` of the protocol.")
+        spec.input("settings", valid_type=orm.Dict, validator=validate_settings, help="`strains` of the protocol.")
         spec.input("description", valid_type=orm.Dict, help="`composition` and `structure_type` of the structure.")
         define_engine_inputs(spec)
         spec.input("reference", valid_type=orm.TrajectoryData, required=False, help="Energy and stress, unstrained.")
@@ -74,7 +104,7 @@ class ElasticWorkChain(WorkChain):
         :raises InputError: for an unknown protocol, engine or override key.
         """
         settings = load_protocol(protocol, {"strains": overrides or {}}, engine)["strains"]
-        strain_set(settings["normal"], settings["shear"])
+        check_strains(settings)
         check_engine(engine, ions, TASKS, engine_settings(settings))
         check_code(engine, code, structure.get_symbols_set(), engine_settings(settings))
         builder = cls.get_builder()
@@ -96,8 +126,11 @@ class ElasticWorkChain(WorkChain):
         return None
 
     def run_strains(self) -> ToContext:
-        settings = self.inputs.settings
-        self.ctx.strains = orm.List(strain_set(settings["normal"], settings["shear"]).tolist())
+        _, reduced = strain_reduction(self.inputs.structure, self.inputs.settings.get_dict())
+        if len(reduced.computed) < len(reduced.asked):
+            self.ctx.update(reduce_strains(self.inputs.structure, self.inputs.settings))
+        else:
+            self.ctx.strains = orm.List(reduced.asked.tolist())
         task = TASKS[self.inputs.ions.value]
         return ToContext(strained=self.submit(self.engine_builder(task=task, strains=self.ctx.strains)))
 
@@ -140,6 +173,8 @@ class ElasticWorkChain(WorkChain):
         }
         if "sqs" in self.inputs:
             inputs["sqs"] = self.inputs.sqs
+        if "symmetry" in self.ctx:
+            inputs["symmetry"] = self.ctx.symmetry
         try:
             self.out("entry", elastic_entry(**inputs))
         except InputError as error:

@@ -27,6 +27,7 @@ from aiida_hardcoat.engines.ase_driver import COMPLETION_MARK
 CACHED = (
     "aiida.calculations:hardcoat.*",
     "aiida_hardcoat.calculations.sqs.generate_sqs",
+    "aiida_hardcoat.calculations.elastic.reduce_strains",
     "aiida_hardcoat.calculations.elastic.elastic_entry",
     "aiida_hardcoat.calculations.dft.sorted_structure",
     "aiida_hardcoat.calculations.dft.relaxed_parent",

@@ -5,10 +5,10 @@ import pytest
 from aiida import orm
 from conftest import rocksalt
 
-from aiida_hardcoat.calculations.elastic import elastic_entry, level_fingerprint
+from aiida_hardcoat.calculations.elastic import elastic_entry, level_fingerprint, reduce_strains
 from aiida_hardcoat.calculations.records import make_trajectory
 from aiida_hardcoat.errors import InputError
-from aiida_hardcoat.physics.strain import strain_cell, strain_set, stress_to_matrix
+from aiida_hardcoat.physics.strain import strain_cell, strain_set, strain_to_matrix, stress_to_matrix
 
 STRAINS = strain_set()
 # TiN in B1, Levämäki et al., npj Comput. Mater. 8, 17 (2022), Table 2: 584, 136, 166 GPa.
@@ -49,24 +49,31 @@ def trajectory(atoms, strains, stresses, converged=None, thresholds=None):
 
 
 def entry_of(
-    tensor=None, reference_stress=(0, 0, 0, 0, 0, 0), level=LEVEL, rows=slice(None), ions="relaxed", **changes
+    tensor=None,
+    reference_stress=(0, 0, 0, 0, 0, 0),
+    level=LEVEL,
+    rows=slice(None),
+    ions="relaxed",
+    strains=STRAINS,
+    symmetry=None,
+    **changes,
 ):
     tensor = cubic_tensor() if tensor is None else tensor
     atoms = changes.pop("atoms", rocksalt())
     reference = stress_to_matrix(np.array(reference_stress, dtype=float))
-    stresses = stress_to_matrix(STRAINS @ tensor) + reference
+    stresses = stress_to_matrix(strains @ tensor) + reference
     stresses += changes.pop("noise", 0.0)
     inputs = {
         "structure": orm.StructureData(ase=atoms),
         "reference": trajectory(atoms, [np.zeros(6)], [reference]),
         "reference_summary": orm.Dict({"level_of_theory": LEVEL, "evaluations": 7, "seconds": 3.0}),
-        "strained": trajectory(atoms, STRAINS[rows], stresses[rows], **changes),
+        "strained": trajectory(atoms, strains[rows], stresses[rows], **changes),
         "strained_summary": orm.Dict({"level_of_theory": level, "evaluations": 48, "seconds": 24.0}),
-        "strains": orm.List(STRAINS.tolist()),
+        "strains": orm.List(strains.tolist()),
         "description": orm.Dict({"composition": "TiN", "structure_type": "B1"}),
         "ions": orm.Str(ions),
     }
-    return elastic_entry(**inputs)
+    return elastic_entry(**inputs, **({} if symmetry is None else {"symmetry": symmetry}))
 
 
 def test_known_tensor_comes_back():
@@ -150,3 +157,68 @@ def test_composition_is_that_of_the_cell_not_of_the_request():
     atoms.symbols[[0]] = "Al"
     entry = entry_of(atoms=atoms)
     assert (entry.system, entry.x, entry.label) == ("Al-Ti-N", 0.25, "B1/Al-Ti-N/0.250000")
+
+
+# --- symmetry ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def reduction(aiida_profile):
+    """What the symmetry of rocksalt leaves of the study's strains."""
+    settings = {"normal": [0.015, 0.03], "shear": [0.03, 0.06], "symmetry_tolerance": 0.001}
+    return reduce_strains(orm.StructureData(ase=rocksalt()), orm.Dict(settings))
+
+
+def reduced_entry(reduction, **changes):
+    return entry_of(strains=np.array(reduction["strains"].get_list()), symmetry=reduction["symmetry"], **changes)
+
+
+def test_symmetry_is_stored_with_the_way_from_each_strain_to_the_one_that_stands_for_it(reduction):
+    strains, symmetry = np.array(reduction["strains"].get_list()), reduction["symmetry"]
+    assert (symmetry["space_group"], symmetry["space_group_number"]) == ("Fm-3m", 225)
+    assert np.array(symmetry["point_rotations"]).shape == (24, 3, 3)
+    np.testing.assert_array_equal(symmetry["asked"], STRAINS)
+    np.testing.assert_array_equal(STRAINS[symmetry["computed"]], strains)
+    rotations = np.array(symmetry["rotations"])
+    turned = rotations @ strain_to_matrix(strains[symmetry["source"]]) @ rotations.transpose(0, 2, 1)
+    np.testing.assert_allclose(turned, strain_to_matrix(STRAINS), atol=1e-12)
+
+
+def test_six_strains_of_a_cubic_crystal_make_the_entry_of_24(reduction):
+    entry, full = reduced_entry(reduction, reference_stress=(0.3, 0.3, 0.3, 0, 0, 0)), entry_of()
+    assert (entry.number_of_strains, entry.number_of_equivalent_strains, entry.space_group) == (6, 18, "Fm-3m")
+    assert (full.number_of_strains, full.number_of_equivalent_strains, full.space_group) == (24, 0, None)
+    np.testing.assert_allclose(entry.tensor_fitted, cubic_tensor(), atol=1e-9)
+    np.testing.assert_allclose(entry.tensor, full.tensor, atol=1e-9)
+
+
+def test_a_quarter_of_the_cells_makes_larger_errors(reduction):
+    """B rests on the four cells strained along x instead of twelve, C44 on two instead of four for each of three."""
+
+    def noise(count):
+        values = np.random.default_rng(2).normal(0, 0.2, (count, 3, 3))
+        return (values + values.transpose(0, 2, 1)) / 2
+
+    entry, full = reduced_entry(reduction, noise=noise(6)), entry_of(noise=noise(24))
+    assert 1.2 < entry.bulk_modulus_error / full.bulk_modulus_error < 2.5
+    assert 1.0 < entry.standard_errors[3][3] / full.standard_errors[3][3] < 2.2
+    assert abs(entry.bulk_modulus - (C11 + 2 * C12) / 3) < 4 * entry.bulk_modulus_error
+
+
+def test_missing_strains_of_the_reduced_set_are_named(reduction):
+    with pytest.raises(InputError, match=r"1 of 6 .*xx=-0\.03"):
+        reduced_entry(reduction, rows=slice(1, None))
+    with pytest.raises(InputError, match=r"1 of 6 .*yz=-0\.03"):
+        reduced_entry(reduction, converged=[True] * 5 + [False])
+
+
+def test_kinds_of_one_element_may_break_the_symmetry():
+    """As an antiferromagnet's two spins do."""
+    structure = orm.StructureData(cell=rocksalt("Cr").cell.array)
+    for atom in rocksalt("Cr"):
+        spin = "" if atom.symbol == "N" else "1" if atom.position[2] < 1 else "2"
+        structure.append_atom(position=atom.position, symbols=atom.symbol, name=atom.symbol + spin)
+    settings = orm.Dict({"normal": [0.01], "shear": [0.02], "symmetry_tolerance": 0.001})
+    made = reduce_strains(structure, settings)
+    assert made["symmetry"]["space_group"] == "P4/mmm"
+    assert len(made["strains"].get_list()) == 6

@@ -154,6 +154,17 @@ def test_a_stored_entry_cannot_be_changed():
     assert not hasattr(node, "no_such_field")
 
 
+def test_an_entry_of_the_first_schema_reads_as_one_that_used_no_symmetry():
+    node = ElasticData(**entry_values())
+    for name in ("number_of_equivalent_strains", "space_group"):
+        node.base.attributes.delete(name)
+    node.base.attributes.set("schema_version", 1)
+    old = orm.load_node(node.store().pk)
+    assert (old.schema_version, old.number_of_equivalent_strains, old.space_group) == (1, 0, None)
+    new = orm.load_node(stored(number_of_strains=6, number_of_equivalent_strains=18, space_group="Fm-3m").pk)
+    assert (new.schema_version, new.number_of_equivalent_strains, new.space_group) == (2, 18, "Fm-3m")
+
+
 def test_fields_query():
     stored(c11=777.25)
     fields = ElasticData.fields
