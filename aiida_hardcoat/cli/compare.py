@@ -1,4 +1,4 @@
-"""``hardcoat compare``: computed against learned moduli."""
+"""``hardcoat compare``: computed against learned moduli, and levels of theory against each other."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
+from aiida_hardcoat.cli.compare_levels import OPTIONS, show_levels
 from aiida_hardcoat.cli.entries import FORMAT, csv_text, filter_options, parse_filters, table_text
 from aiida_hardcoat.cli.errors import user_errors
 from aiida_hardcoat.cli.properties import SYMBOLS, interval_text
+from aiida_hardcoat.errors import InputError
 
 MODULI = {name: SYMBOLS[name] for name in ("bulk_modulus", "shear_modulus")}
 EMPTY = "no entry with learned moduli: `hardcoat ml predict --all --store` adds them"
@@ -18,18 +20,38 @@ EMPTY = "no entry with learned moduli: `hardcoat ml predict --all --store` adds 
 @click.command("compare")
 @filter_options
 @click.option("--model", metavar="SHA256|NAME|all", help="A row for this model, or for each; the newest by default.")
+@click.option("--levels", is_flag=True, help="Compare levels of theory, and published tables, instead.")
+@click.option("--reference", metavar="COLUMN", help="With --levels, what to measure by: study (default) or a level.")
+@click.option("--reference-file", metavar="FILE", help="With --levels, a table of your own as JSON: doi, source, rows.")
+@click.option("--plot", metavar="FILE", help="With --levels, a parity plot: FILE.png or FILE.svg.")
 @FORMAT
 @user_errors()
-def cmd_compare(model: str | None, output_format: str, **filters: Any) -> None:
-    """Computed against learned moduli, with the 90 % interval of each prediction.
+def cmd_compare(
+    model: str | None,
+    levels: bool,
+    reference: str | None,
+    reference_file: str | None,
+    plot: str | None,
+    output_format: str,
+    **filters: Any,
+) -> None:
+    """Computed against learned moduli, with the 90 % interval of each prediction; or levels of theory side by side.
 
     A row for each entry, at its own level of theory; the closing lines are for one level and one model each, beside
     Vegard's rule where the end members are in the catalogue at that level. Filters and --sort as in `hardcoat search`,
     e.g. --sort -bulk_modulus_disagreement.
+
+    With --levels: each material at every level of theory that the catalogue has it at, beside published values (study:
+    Levämäki et al. 2022; experiment), with the deviation from a reference. Levels are never pooled; of several entries
+    at one level the largest cells count, and the mean is taken over their seeds.
     """
     from aiida_hardcoat.cli.profile import use_profile
 
+    check_choice(levels, model, dict(zip(OPTIONS, (reference, reference_file, plot), strict=True)))
     use_profile()
+    if levels:
+        show_levels(filters, reference, reference_file, plot, output_format)
+        return
     from aiida_hardcoat.catalogue.compare import compare, summaries
 
     rows = compare(model=model, **parse_filters(filters))
@@ -43,6 +65,15 @@ def cmd_compare(model: str | None, output_format: str, **filters: Any) -> None:
         click.echo(table(rows))
         for line in summaries(rows):
             click.echo(summary_text(line))
+
+
+def check_choice(levels: bool, model: str | None, of_levels: dict[str, str | None]) -> None:
+    """Refuse options that the comparison does not have."""
+    if levels and model is not None:
+        raise InputError("--model is for learned moduli: leave it or --levels out")
+    given = [name for name, value in of_levels.items() if value is not None]
+    if given and not levels:
+        raise InputError(f"--{given[0].replace('_', '-')} compares levels of theory: add --levels")
 
 
 def table(rows: list[dict[str, Any]]) -> str:

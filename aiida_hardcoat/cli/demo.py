@@ -17,13 +17,6 @@ ALLOYS = ("TiN", "Ti0.5Al0.5N", "AlN")
 STRUCTURE_TYPE = "B1"
 PROTOCOL = "fast"
 
-STUDY = {
-    "TiN": (584.0, 136.0, 166.0, 285.0, 187.0, 460.0, 0.231),
-    "Al0.5Ti0.5N": (492.0, 155.0, 214.0, 268.0, 194.0, 469.0, 0.208),
-    "AlN": (432.0, 167.0, 307.0, 256.0, 219.0, 511.0, 0.167),
-}
-"""c11, c12, c44, B, G, E (GPa) and nu: Levämäki et al., npj Comput. Mater. 8, 17 (2022), Table 2 (CC BY 4.0)."""
-
 COLUMNS = ("c11", "c12", "c44", "bulk_modulus", "shear_modulus", "youngs_modulus", "poisson_ratio")
 
 
@@ -60,6 +53,7 @@ def cmd_demo(engine: str) -> None:
 def table(entries: list[Any]) -> str:
     """The entries beside the study's values."""
     from aiida_hardcoat.catalogue.mixing import mixing_energies
+    from aiida_hardcoat.catalogue.references import STUDY, Material
 
     mixing = mixing_energies(entries)
     titles = "".join(f"{title:>8s}" for title in ("C11", "C12", "C44", "B", "G", "E", "nu"))
@@ -69,10 +63,10 @@ def table(entries: list[Any]) -> str:
         level = f"{entry.level}, {entry.number_of_atoms} atoms"
         energy = f"{1000 * mixing[entry.pk]:9.1f}"
         lines.append(f"{entry.formula:14s}{values}{entry.poisson_ratio:8.3f}{energy}  {level}")
-        *moduli, poisson = STUDY[entry.formula]
-        study = "".join(f"{value:8.1f}" for value in moduli)
-        lines.append(f"{'  the study':14s}{study}{poisson:8.3f}{'':9s}  VASP PBE, 96 atoms")
-    lines.append("GPa; E_mix in meV per formula unit. The study: doi 10.1038/s41524-022-00698-7, Table 2.")
+        published = STUDY.rows[Material(entry.formula, STRUCTURE_TYPE)]
+        study = "".join(f"{published[name]:8.1f}" for name in COLUMNS[:-1])
+        lines.append(f"{'  the study':14s}{study}{published['poisson_ratio']:8.3f}{'':9s}  VASP PBE, 96 atoms")
+    lines.append(f"GPa; E_mix in meV per formula unit. The study: doi {STUDY.doi}, Table 2.")
     lines.append("Small cells, one strain amplitude and a potential too soft in shear: a first look, no result.")
     return "\n".join(lines)
 
