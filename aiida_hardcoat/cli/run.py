@@ -46,7 +46,8 @@ INTERRUPTED = 130
     help="Option of the jobs, e.g. max_wallclock_seconds=86400, resources.num_machines=2, queue_name=long.",
 )
 @click.option("--submit", is_flag=True, help="Hand the run to the daemon instead of waiting for it.")
-@click.option("--dry-run", is_flag=True, help="Show what would be done, store nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done and write the input files, store nothing.")
+@click.option("--inputs", metavar="FOLDER", help="Where --dry-run writes input files; by default FORMULA-TYPE-inputs.")
 @user_errors()
 def cmd_run(composition: str, **choices: Any) -> None:
     """Compute the elastic constants of COMPOSITION, e.g. Ti0.5Al0.5N.
@@ -60,8 +61,12 @@ def cmd_run(composition: str, **choices: Any) -> None:
     choices["options"] = collect_options(choices["options"])
     set_threads(choices["threads"], submitted=choices["submit"])
     if choices["dry_run"]:
+        from aiida_hardcoat.cli.plan import show_plan
+
         show_plan(composition, choices, settings)
         return
+    if choices["inputs"] is not None:
+        raise InputError("--inputs goes with --dry-run: a run writes its input files into its own folders")
 
     from aiida_hardcoat.cli.profile import require_disk_space, use_profile
 
@@ -93,6 +98,7 @@ def collect_overrides(choices: dict[str, Any]) -> dict[str, Any]:
     from aiida_hardcoat.workflows.protocols import load_protocol
 
     overrides: dict[str, Any] = {"sqs": {}, **nested("override", choices["overrides"], "strains.max_steps=200")}
+    share_engine_settings(overrides)
     for option, key in (("atoms", "atoms"), ("cell", "shape"), ("seed", "seed")):
         if choices[option] is not None:
             put(overrides, f"sqs.{key}", choices[option])
@@ -103,6 +109,22 @@ def collect_overrides(choices: dict[str, Any]) -> dict[str, Any]:
             looser = [value for value in protocol[part]["force_thresholds"] if value > threshold]
             overrides.setdefault(part, {})["force_thresholds"] = [threshold, *looser]
     return overrides
+
+
+def share_engine_settings(overrides: dict[str, Any]) -> None:
+    """Let ``engine.KEY`` stand for the engine's setting of the relaxation and of the strains, which must be alike.
+
+    :raises InputError: when it is no mapping.
+    """
+    from aiida_hardcoat.workflows.protocols import PARTS, merged
+
+    shared = overrides.pop("engine", {})
+    if not isinstance(shared, dict):
+        raise InputError(f"override 'engine' must name a setting of the engine, as in engine.KEY=VALUE, not {shared!r}")
+    for part in PARTS if shared else ():
+        own = overrides.setdefault(part, {})
+        if isinstance(own, dict) and isinstance(own.get("engine_settings", {}), dict):
+            own["engine_settings"] = merged(shared, own.get("engine_settings", {}))
 
 
 def collect_options(items: tuple[str, ...]) -> dict[str, Any]:
@@ -179,7 +201,9 @@ def engine_code(engine: str | None, label: str | None = None) -> Any:
     try:
         return load_code(label)
     except NotExistent:
-        raise InputError(f"the profile has no code '{label}': run `hardcoat setup`") from None
+        name = (engine or DEFAULT).partition(":")[0]
+        option = "" if name == DEFAULT.partition(":")[0] else f" --engine {name}"
+        raise InputError(f"the profile has no code '{label}': run `hardcoat setup{option}`") from None
     except MultipleObjectsError:
         raise InputError(f"several codes are called '{label}': choose one with --code {label}@COMPUTER") from None
 
@@ -279,26 +303,3 @@ def failure(node: ProcessNode) -> str:
             return DISK_FULL
         return f"run {node.pk} broke off: {node.exception} (`verdi process report {node.pk}` tells more)"
     return f"run {node.pk} failed [{node.exit_status}]: {node.exit_message} (`verdi process report {node.pk}`)"
-
-
-def show_plan(composition: str, choices: dict[str, Any], overrides: dict[str, Any]) -> None:
-    """What a run would do."""
-    from aiida_hardcoat.engines import DEFAULT, load_engine
-    from aiida_hardcoat.physics.quasirandom import find_structure
-    from aiida_hardcoat.physics.strain import strain_set
-    from aiida_hardcoat.workflows.alloy import check_alloy
-    from aiida_hardcoat.workflows.protocols import load_protocol
-
-    settings = load_protocol(choices["protocol"], overrides)
-    engine = choices["engine"] or DEFAULT
-    search = {"composition": composition, "structure_type": choices["structure_type"], **settings["sqs"]}
-    check_alloy(search, settings["relaxation"], settings["strains"], engine, choices["ions"])
-    _, model = load_engine(engine)
-    sqs = find_structure(search)
-    strains = strain_set(settings["strains"]["normal"], settings["strains"]["shear"])
-    formula, shape = sqs.atoms.get_chemical_formula(), settings["sqs"]["shape"]
-    click.echo(f"structure   {formula}, {len(sqs.atoms)} atoms, {shape} cell")
-    click.echo(f"quality     objective {sqs.report['objective']:.4f}, seed {settings['sqs']['seed']}")
-    click.echo(f"engine      {engine.partition(':')[0]}:{model}")
-    click.echo(f"relaxation  {settings['relaxation']}")
-    click.echo(f"strains     {len(strains)} cells, ions {choices['ions']}: {settings['strains']}")

@@ -23,8 +23,9 @@ An engine is a module named by the entry-point group ``hardcoat.engines`` that h
     makes what the engine needs in the profile, once; ``report`` is called with a line for each thing;
 ``doctor(elements)``
     what is there and what is missing, as rows of ``hardcoat doctor``;
-``input_files(structure, task, model, settings)``
-    the text of every file that a job would read, by relative path, for a person to look at;
+``input_files(structure, task, model, settings, parent=None)``
+    the text of every file that a job would read, by relative path, for a person to look at; ``parent`` is the
+    unstrained structure of a strained one, whose k-mesh it has;
 ``get_builder(...)``
     a process builder for one task (see :class:`Engine`). Its process must answer with
 
@@ -78,7 +79,9 @@ class Engine(Protocol):
 
     def doctor(self, elements: Sequence[str] | None) -> list[dict[str, Any]]: ...
 
-    def input_files(self, structure: Atoms, task: str, model: str, settings: dict[str, Any]) -> dict[str, str]: ...
+    def input_files(
+        self, structure: Atoms, task: str, model: str, settings: dict[str, Any], parent: Atoms | None = None
+    ) -> dict[str, str]: ...
 
     def get_builder(
         self,

@@ -85,7 +85,9 @@ def doctor(elements: Sequence[str] | None) -> list[dict[str, Any]]:
     return [code_finding(code_label(DEFAULT_MODEL), "hardcoat setup", needed=True)]
 
 
-def input_files(structure: Atoms, task: str, model: str, settings: dict[str, Any]) -> dict[str, str]:
+def input_files(
+    structure: Atoms, task: str, model: str, settings: dict[str, Any], parent: Atoms | None = None
+) -> dict[str, str]:
     """None: the driver's input is data, which the plan shows."""
     return {}
 

@@ -70,6 +70,9 @@ BAD_RUNS = [
     ((*RUN, "-o", "sqs=3"), "sqs"),
     ((*RUN, "-o", "strains.normal=[0.01,-0.01]"), "normal"),
     ((*RUN, "-o", 'strains.engine_settings={"optimizer": "FIRE"}'), "optimiser"),
+    ((*RUN, "-o", "strains.symmetry_tolerance=-1"), "symmetry_tolerance"),
+    ((*RUN, "--option", "max_wallclock_second=60"), "max_wallclock_seconds"),
+    ((*RUN, "--option", "max_wallclock_seconds"), "KEY=VALUE"),
     ((*RUN, "--sqs-count", "0"), "--sqs-count"),
 ]
 
@@ -295,6 +298,7 @@ def test_interrupt_ends_every_process_and_the_same_command_goes_on(ready, tmp_pa
         *(*HARDCOAT, "run", "TiN", "-s", "B1", "--protocol", "fast"),
         *("--atoms", "8", "--engine", "ase:calculators:SlowPotential", "--threads", "1"),
         *("-o", f"relaxation.engine_settings={settings}", "-o", f"strains.engine_settings={settings}"),
+        *("-o", "strains.symmetry_tolerance=0"),  # every strain, so that there is something to interrupt
     ]
     process = ready.start(*command)
     guard = threading.Timer(120, process.kill)
