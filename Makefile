@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 export AIIDA_PATH := $(CURDIR)/.hardcoat
 export TQDM_DISABLE := 1
 
-.PHONY: help demo test coverage test-slow lint types docs wheel benchmarks clean
+.PHONY: help demo test coverage test-vasp test-qe test-slow lint types docs wheel benchmarks clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16
@@ -32,6 +32,12 @@ test: $(VENV)/dev.stamp  ## the quick tests
 coverage: $(VENV)/dev.stamp  ## the quick tests, with coverage; half as long again
 	$(BIN)/python -m pytest --cov --cov-report=term -m 'not slow'
 
+test-vasp: $(VENV)/dev.stamp  ## the engine vasp, on a stand-in that writes VASP's files
+	$(BIN)/python -m pytest -m 'vasp and not slow'
+
+test-qe: $(VENV)/dev.stamp  ## the engine quantumespresso with a real pw.x, the slow tests too
+	$(BIN)/python -m pytest -m qe
+
 test-slow: $(VENV)/dev.stamp  ## the tests that compute for minutes
 	$(BIN)/python -m pytest -m slow
 
@@ -52,6 +58,7 @@ benchmarks: $(VENV)/dev.stamp  ## ratios against other programs (tens of minutes
 	$(BIN)/python benchmarks/sqs.py
 	$(BIN)/python benchmarks/evaluations.py
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/overhead.py --engine quantumespresso --composition AlN --atoms 2
 	$(BIN)/python benchmarks/cgcnn.py
 
 clean:  ## remove the environment, the demo's profile and everything built
