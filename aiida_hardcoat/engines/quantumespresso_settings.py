@@ -263,6 +263,19 @@ def kpoints_mesh(cell: ArrayLike, settings: dict[str, Any]) -> list[int]:
     return [max(1, math.ceil(round(length / settings["kpoints_distance"], 5))) for length in reciprocal]
 
 
+def fixed_occupations(namelists: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The namelists for a crystal with a gap: what smearing gives there if the Fermi level lies within the gap."""
+    smeared = ("smearing", "degauss")
+    system = {key: value for key, value in namelists["SYSTEM"].items() if key not in smeared}
+    return {**namelists, "SYSTEM": {**system, "occupations": "fixed"}}
+
+
+def coarse_settings(settings: dict[str, Any], mesh: list[int]) -> dict[str, Any]:
+    """Settings for a quick look at the bands: Gaussian smearing, half the k-points in each direction."""
+    changes = {"task": "static", "smearing": "gaussian", "scf_threshold": 1e-6}
+    return {**settings, **changes, "kpoints_mesh": [math.ceil(number / 2) for number in mesh]}
+
+
 def pw_parameters(settings: dict[str, Any], atoms: int) -> dict[str, dict[str, Any]]:
     """The namelists of pw.x for complete settings and a number of atoms in the cell."""
     calculation = CALCULATIONS[settings["task"]]

@@ -27,6 +27,7 @@ class DftWorkChain(WorkChain):
     - :meth:`structure_builder` for one structure in a fixed cell, its ions relaxed (task ``relax_ions``) or not. All
       copies share the k-mesh of the unstrained parent, ``self.ctx.parent``;
     - :meth:`results_of`, the nodes of such a process that tell its energy, forces and stress;
+    - :meth:`look_ahead` and :meth:`inspect_outlook`, where something must be known of the crystal first;
     - :meth:`gather`, a calcfunction that makes ``trajectory`` and ``summary`` of the nodes of all structures.
     """
 
@@ -42,6 +43,8 @@ class DftWorkChain(WorkChain):
         spec.input("options", valid_type=dict, non_db=True, default=dict, help="Options of the jobs.")
         spec.outline(
             cls.setup,
+            cls.look_ahead,
+            cls.inspect_outlook,
             while_(cls.has_stage)(cls.run_relaxation, cls.inspect_relaxation),
             cls.make_structures,
             while_(cls.has_waiting)(cls.run_structures, cls.inspect_structures),
@@ -86,6 +89,14 @@ class DftWorkChain(WorkChain):
         :raises InputError: for results that do not belong together.
         """
         raise NotImplementedError
+
+    def look_ahead(self) -> ToContext | None:
+        """Run what the engine must know of the crystal beforehand; nothing by default."""
+        return None
+
+    def inspect_outlook(self) -> ExitCode | None:
+        """Judge what :meth:`look_ahead` has found."""
+        return None
 
     # --- the steps ----------------------------------------------------------------------------------------------
 

