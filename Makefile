@@ -6,6 +6,9 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 # An AiiDA folder of its own, so that no existing profile is seen or changed.
 export AIIDA_PATH := $(CURDIR)/.hardcoat
 export TQDM_DISABLE := 1
+PYTEST := $(BIN)/python -m pytest
+# Two to four tests at once; each process loads PyTorch, so memory sets the limit.
+PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 .PHONY: help demo test coverage test-vasp test-qe test-slow lint types docs wheel benchmarks clean
 
@@ -27,19 +30,19 @@ demo: $(VENV)/run.stamp  ## TiN, Ti0.5Al0.5N and AlN from nothing to a table, in
 	$(BIN)/hardcoat demo
 
 test: $(VENV)/dev.stamp  ## the quick tests
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) $(PARALLEL) -m 'not slow and not vasp'
 
 coverage: $(VENV)/dev.stamp  ## the quick tests, with coverage; half as long again
-	$(BIN)/python -m pytest --cov --cov-report=term -m 'not slow'
+	$(PYTEST) $(PARALLEL) --cov --cov-report=term -m 'not slow'
 
 test-vasp: $(VENV)/dev.stamp  ## the engine vasp, on a stand-in that writes VASP's files
-	$(BIN)/python -m pytest -m 'vasp and not slow'
+	$(PYTEST) $(PARALLEL) -m vasp
 
 test-qe: $(VENV)/dev.stamp  ## the engine quantumespresso with a real pw.x, the slow tests too
-	$(BIN)/python -m pytest -m qe
+	$(PYTEST) -m qe
 
 test-slow: $(VENV)/dev.stamp  ## the tests that compute for minutes
-	$(BIN)/python -m pytest -m slow
+	$(PYTEST) -m slow
 
 lint: $(VENV)/dev.stamp  ## ruff
 	$(BIN)/ruff check .

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import re
 from typing import Any
 
+from aiida_hardcoat.engines.checks import COMMON_KEYS, check_common
 from aiida_hardcoat.errors import InputError, nearest
 
-TASKS = ("relax", "relax_cell", "relax_ions", "static")
 NAMED_MODELS = ("7net-l3i5", "7net-0", "chgnet")
 OPTIMISERS = ("BFGS", "FIRE")
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
-KEYS = ("task", "model", "model_options", "force_thresholds", "stress_threshold", "max_steps", "optimiser")
+KEYS = (*COMMON_KEYS, "model_options", "optimiser")
 
 
 def validate_model(model: str) -> None:
@@ -32,37 +31,10 @@ def validate_ase_settings(settings: dict[str, Any]) -> None:
 
     :raises InputError: with the first thing that is wrong.
     """
-    for key in settings:
-        if key not in KEYS:
-            raise InputError(f"unknown setting '{key}' of engine ase: {nearest(key, KEYS)}")
-    missing = [key for key in KEYS if key not in settings]
-    if missing:
-        raise InputError(f"settings of engine ase lack {', '.join(missing)}")
-    if settings["task"] not in TASKS:
-        raise InputError(f"unknown task '{settings['task']}': {nearest(settings['task'], TASKS)}")
+    check_common("ase", settings, KEYS)
     validate_model(settings["model"])
     if settings["optimiser"] not in OPTIMISERS:
         optimiser = settings["optimiser"]
         raise InputError(f"unknown optimiser '{optimiser}': {nearest(optimiser, OPTIMISERS)}")
     if not isinstance(settings["model_options"], dict):
         raise InputError(f"model_options must be a mapping of options, not {settings['model_options']!r}")
-    thresholds = settings["force_thresholds"]
-    if (
-        not isinstance(thresholds, (list, tuple))
-        or not thresholds
-        or not all(is_positive(value) for value in thresholds)
-        or sorted(thresholds) != list(thresholds)
-    ):
-        raise InputError(
-            f"force_thresholds must be positive and rise from tight to loose (eV/Angstrom), not {thresholds}"
-        )
-    if not is_positive(settings["stress_threshold"]):
-        raise InputError(f"stress_threshold must be a positive number (GPa), not {settings['stress_threshold']!r}")
-    if not isinstance(settings["max_steps"], int) or not is_positive(settings["max_steps"]):
-        raise InputError(f"max_steps must be a whole number of at least 1, not {settings['max_steps']!r}")
-
-
-def is_positive(value: Any) -> bool:
-    """Whether a setting is a positive, finite number."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and value > 0

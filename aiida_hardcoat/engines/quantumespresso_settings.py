@@ -6,15 +6,21 @@ import math
 from functools import cache
 from importlib import resources
 from importlib.util import find_spec
-from itertools import pairwise
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
-import yaml
 from ase.units import Bohr, Rydberg
 from numpy.typing import ArrayLike
 
+from aiida_hardcoat.engines.checks import (
+    COMMON_KEYS,
+    check_common,
+    check_mesh,
+    check_positive,
+    engine_protocol,
+    is_count,
+)
 from aiida_hardcoat.errors import InputError, nearest
 
 PACKAGE = "aiida_quantumespresso"
@@ -31,7 +37,6 @@ SMEARINGS = {
     "methfessel-paxton": "methfessel-paxton",
     "fermi-dirac": "fermi-dirac",
 }
-COMMON_KEYS = ("task", "model", "force_thresholds", "stress_threshold", "max_steps")
 LEVEL_KEYS = (
     "cutoff",
     "density_cutoff_factor",
@@ -50,7 +55,6 @@ NUMBERS = {
     "kpoints_distance": "1/Angstrom",
     "smearing_width": "Ry",
     "scf_threshold": "Ry per atom",
-    "stress_threshold": "GPa",
 }
 SMALLEST_DENSITY_FACTOR = 4.0
 """The density of a wave function has twice its wave vectors, four times its energy."""
@@ -110,9 +114,7 @@ def validate_model(model: str) -> None:
 
 def protocol_settings(protocol: str, part: str) -> dict[str, Any]:
     """The settings of this engine in a protocol; ``part`` is ``relaxation`` or ``strains``."""
-    text = resources.files("aiida_hardcoat.workflows.protocols").joinpath("quantumespresso.yaml").read_text("utf8")
-    settings: dict[str, Any] = yaml.safe_load(text)[protocol][part]
-    return settings
+    return engine_protocol("quantumespresso", protocol, part)
 
 
 def complete_settings(task: str, model: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -128,27 +130,16 @@ def validate_settings(settings: dict[str, Any]) -> None:
 
     :raises InputError: with the first thing that is wrong.
     """
-    for key in settings:
-        if key not in KEYS:
-            raise InputError(f"unknown setting '{key}' of engine quantumespresso: {nearest(key, KEYS)}")
-    missing = [key for key in KEYS if key not in settings]
-    if missing:
-        raise InputError(f"settings of engine quantumespresso lack {', '.join(missing)}")
-    if settings["task"] not in CALCULATIONS:
-        raise InputError(f"unknown task '{settings['task']}': {nearest(settings['task'], tuple(CALCULATIONS))}")
+    check_common("quantumespresso", settings, KEYS)
     validate_model(settings["model"])
     for key, unit in NUMBERS.items():
-        if not is_positive(settings[key]):
-            raise InputError(f"{key} must be a positive number ({unit}), not {settings[key]!r}")
+        check_positive(settings, key, unit)
     if settings["density_cutoff_factor"] < SMALLEST_DENSITY_FACTOR:
         raise InputError(
             f"density_cutoff_factor must be at least {SMALLEST_DENSITY_FACTOR:g}, or the density is cut off:"
             f" not {settings['density_cutoff_factor']!r}"
         )
-    validate_thresholds(settings["force_thresholds"])
-    if not is_count(settings["max_steps"]):
-        raise InputError(f"max_steps must be a whole number of at least 1, not {settings['max_steps']!r}")
-    validate_mesh(settings["kpoints_mesh"])
+    check_mesh(settings["kpoints_mesh"])
     if settings["smearing"] not in SMEARINGS:
         raise InputError(
             f"unknown smearing '{settings['smearing']}': {nearest(settings['smearing'], tuple(SMEARINGS))}"
@@ -165,33 +156,6 @@ def validate_settings(settings: dict[str, Any]) -> None:
         raise InputError(
             f"parallelization must hold numbers of pools and the like, e.g. {{npool: 4}}, not {parallel!r}"
         )
-
-
-def validate_thresholds(thresholds: Any) -> None:
-    """Force thresholds, tight to loose.
-
-    :raises InputError: when they are not.
-    """
-    if (
-        not isinstance(thresholds, (list, tuple))
-        or not thresholds
-        or not all(is_positive(value) for value in thresholds)
-        or any(one > other for one, other in pairwise(thresholds))
-    ):
-        raise InputError(
-            f"force_thresholds must be positive and rise from tight to loose (eV/Angstrom), not {thresholds}"
-        )
-
-
-def validate_mesh(mesh: Any) -> None:
-    """None, or three numbers of k-points.
-
-    :raises InputError: for anything else, such as a mesh of zero.
-    """
-    if mesh is None:
-        return
-    if not isinstance(mesh, (list, tuple)) or len(mesh) != 3 or not all(is_count(number) for number in mesh):
-        raise InputError(f"kpoints_mesh must be three whole numbers of at least 1, e.g. [12, 12, 12], not {mesh!r}")
 
 
 def validate_parameters(parameters: Any) -> None:
@@ -234,17 +198,6 @@ def known_keywords() -> dict[str, set[str]]:
         }
         for namelist in root.iter("namelist")
     }
-
-
-def is_positive(value: Any) -> bool:
-    """Whether a setting is a positive, finite number."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and value > 0
-
-
-def is_count(value: Any) -> bool:
-    """Whether a setting is a whole number of at least 1."""
-    return isinstance(value, int) and is_positive(value)
 
 
 def level_settings(settings: dict[str, Any]) -> dict[str, Any]:

@@ -5,14 +5,19 @@ from __future__ import annotations
 import difflib
 import math
 from dataclasses import dataclass
-from importlib import resources
-from itertools import pairwise
 from typing import Any
 
-import yaml
 from aiida_vasp.utils.default_paws import DEFAULT_LDA
 from parsevasp.constants import incar_tags
 
+from aiida_hardcoat.engines.checks import (
+    COMMON_KEYS,
+    check_common,
+    check_mesh,
+    check_positive,
+    engine_protocol,
+    is_positive,
+)
 from aiida_hardcoat.errors import InputError, nearest
 
 
@@ -49,7 +54,6 @@ POSITION_TOLERANCE = 0.02
 """Angstrom."""
 LARGEST_BULK_MODULUS = 400.0
 """GPa."""
-COMMON_KEYS = ("task", "model", "force_thresholds", "max_steps", "stress_threshold")
 LEVEL_KEYS = ("potential_family", "potential_mapping", "kpoints_spacing", "kpoints_mesh")
 KEYS = (*COMMON_KEYS, *LEVEL_KEYS, "preliminary_cutoff", "energy_tolerance", "incar")
 
@@ -90,9 +94,7 @@ def check_model(model: str) -> None:
 
 def protocol_settings(protocol: str, part: str) -> dict[str, Any]:
     """The settings of this engine in a protocol; ``part`` is ``relaxation`` or ``strains``."""
-    text = resources.files("aiida_hardcoat.workflows.protocols").joinpath("vasp.yaml").read_text("utf8")
-    settings: dict[str, Any] = yaml.safe_load(text)[protocol][part]
-    return settings
+    return engine_protocol("vasp", protocol, part)
 
 
 def complete_settings(task: str, model: str, settings: dict[str, Any]) -> dict[str, Any]:
@@ -109,47 +111,15 @@ def check_settings(settings: dict[str, Any]) -> None:
 
     :raises InputError: with the first thing that is wrong.
     """
-    for key in settings:
-        if key not in KEYS:
-            raise InputError(f"unknown setting '{key}' of engine vasp: {nearest(key, KEYS)}")
-    optional = ("preliminary_cutoff",)
-    missing = [key for key in KEYS if key not in settings and key not in optional]
-    if missing:
-        raise InputError(f"settings of engine vasp lack {', '.join(missing)}")
-    if settings["task"] not in ISIF:
-        raise InputError(f"unknown task '{settings['task']}': {nearest(settings['task'], tuple(ISIF))}")
+    check_common("vasp", settings, KEYS, optional=("preliminary_cutoff",))
     check_model(settings["model"])
-    check_thresholds(settings["force_thresholds"])
-    for key, unit in (("stress_threshold", "GPa"), ("energy_tolerance", "eV per atom")):
-        if not is_positive(settings[key]):
-            raise InputError(f"{key} must be a positive number ({unit}), not {settings[key]!r}")
-    if not is_count(settings["max_steps"]):
-        raise InputError(f"max_steps must be a whole number of at least 1, not {settings['max_steps']!r}")
-    check_mesh(settings["kpoints_spacing"], settings["kpoints_mesh"])
+    check_positive(settings, "energy_tolerance", "eV per atom")
+    check_mesh(settings["kpoints_mesh"])
+    if settings["kpoints_mesh"] is None:
+        check_positive(settings, "kpoints_spacing", "2 pi/Angstrom")
     check_potentials(settings["potential_family"], settings["potential_mapping"])
     check_incar(settings["incar"])
     check_preliminary_cutoff(settings)
-
-
-def check_thresholds(thresholds: Any) -> None:
-    good = (
-        isinstance(thresholds, (list, tuple))
-        and bool(thresholds)
-        and all(is_positive(value) for value in thresholds)
-        and all(tight <= loose for tight, loose in pairwise(thresholds))
-    )
-    if not good:
-        raise InputError(
-            f"force_thresholds must be positive and rise from tight to loose (eV/Angstrom), not {thresholds}"
-        )
-
-
-def check_mesh(spacing: Any, mesh: Any) -> None:
-    if mesh is not None:
-        if not (isinstance(mesh, (list, tuple)) and len(mesh) == 3 and all(is_count(number) for number in mesh)):
-            raise InputError(f"kpoints_mesh must be three whole numbers of at least 1, e.g. [4, 4, 4], not {mesh!r}")
-    elif not is_positive(spacing):
-        raise InputError(f"kpoints_spacing must be a positive number (2 pi/Angstrom), e.g. 0.03, not {spacing!r}")
 
 
 def check_potentials(family: Any, mapping: Any) -> None:
@@ -206,16 +176,6 @@ def check_preliminary_cutoff(settings: dict[str, Any]) -> None:
         return
     if not is_positive(cutoff) or cutoff > final:
         raise InputError(f"preliminary_cutoff must be a positive number (eV) up to ENCUT, {final}, not {cutoff!r}")
-
-
-def is_positive(value: Any) -> bool:
-    """Whether a setting is a positive, finite number."""
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return is_number and math.isfinite(value) and value > 0
-
-
-def is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
 # --- what the settings mean to VASP ---------------------------------------------------------------------------------
