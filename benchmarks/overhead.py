@@ -11,7 +11,7 @@ AiiDA profile in a temporary folder is used.
 Linux only.
 
     python benchmarks/overhead.py [--atoms 96] [--engine ase:7net-0] [--composition Ti0.5Al0.5N] [--structure-type B1]
-    python benchmarks/overhead.py --engine quantumespresso --composition AlN --atoms 2
+    python benchmarks/overhead.py --engine quantumespresso --composition AlN --atoms 2 [--protocol balanced]
 """
 
 from __future__ import annotations
@@ -111,6 +111,7 @@ def main() -> None:
     parser.add_argument("--engine", default="ase:7net-0")
     parser.add_argument("--composition", default="Ti0.5Al0.5N")
     parser.add_argument("--structure-type", default="B1")
+    parser.add_argument("--protocol", default="balanced")
     parser.add_argument("--threads", type=int, default=1, help="of the jobs and of the bare script")
     arguments = parser.parse_args()
 
@@ -122,6 +123,7 @@ def main() -> None:
         engine = arguments.engine.partition(":")[0]
         timed([hardcoat, "setup", "--engine", engine], environment)
         options = ["--atoms", str(arguments.atoms), "--engine", arguments.engine, "--threads", str(arguments.threads)]
+        options += ["--protocol", arguments.protocol]
         command = [hardcoat, "run", arguments.composition, "-s", arguments.structure_type, *options]
         _, run_cpu, run_wall = timed(command, environment)
         if engine == "quantumespresso":

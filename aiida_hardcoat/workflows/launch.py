@@ -36,6 +36,8 @@ CACHED = (
 """Process types whose finished results are used again; an engine adds those of its own plugin."""
 
 POLL_SECONDS = 1.0
+CHILD_POLL_SECONDS = 0.2
+"""How soon a workchain sees that its child has ended; a deep chain waits so long at each of its levels."""
 NEARLY_FULL = 50 * 2**20
 """Bytes left on the disk of the profile below which a run ends while it can still store what it has."""
 FULL = 2**20
@@ -58,7 +60,7 @@ def run(builder: ProcessBuilder, report: Callable[[str], None]) -> orm.ProcessNo
     :raises OSError: when the disk of the profile is full.
     """
     # No communicator: a broker runs only where a daemon does, and this run needs neither.
-    runner = get_manager().create_runner(communicator=None)
+    runner = get_manager().create_runner(communicator=None, poll_interval=CHILD_POLL_SECONDS)
     processes: list[Process] = []
 
     def remember(process: Any, **inputs: Any) -> Process:
