@@ -32,6 +32,7 @@ SEVERAL_FERMI_LEVELS = ("cold", "methfessel-paxton")
 
 UNSETTLED = 400
 """Exit status of PwRelaxWorkChain whose last round still found another stress than the one before."""
+UNSETTLED_REASON = "the stress differs in the plane waves of each new cell"
 
 
 class QuantumEspressoWorkChain(DftWorkChain):
@@ -92,19 +93,25 @@ class QuantumEspressoWorkChain(DftWorkChain):
         return structure
 
     def inspect_relaxation(self) -> ExitCode | None:
-        """Relax once more where the k-points that go with the relaxed cell are others: all that follows uses those."""
-        if self.ctx.relaxation.exit_status == UNSETTLED:
-            stage, reason = (
-                self.ctx.stages[0],
-                "the stress differs in the plane waves of each new cell: raise the cutoff",
-            )
-            return self.exit_codes.ERROR_RELAXATION_FAILED.format(stage=stage, reason=reason)
-        before = self.mesh()
+        """Relax once more where the relaxed cell asks for other k-points, or is under stress with its own plane waves.
+
+        All that follows uses those k-points and plane waves; aiida-quantumespresso looks at the pressure alone.
+        """
+        stage, relaxation, before = self.ctx.stages[0], self.ctx.relaxation, self.mesh()
+        failed = self.exit_codes.ERROR_RELAXATION_FAILED
+        if relaxation.exit_status == UNSETTLED:
+            return failed.format(stage=stage, reason=f"{UNSETTLED_REASON}: raise the cutoff")
         exit_code = super().inspect_relaxation()
+        if exit_code is not None:
+            return exit_code
         self.ctx.rounds = self.ctx.get("rounds", 0) + 1
-        if exit_code is None and self.mesh() != before and self.ctx.rounds < LARGEST_ROUNDS:
+        stress = float(np.abs(relaxation.outputs.output_trajectory.get_array("stress")[-1]).max())
+        at_rest = stress <= self.inputs.settings["stress_threshold"]
+        if self.ctx.rounds < LARGEST_ROUNDS and not (at_rest and self.mesh() == before):
             self.ctx.stages.append(f"relax_{self.ctx.rounds + 1}")
-        return exit_code
+        elif not at_rest:
+            return failed.format(stage=stage, reason=f"{UNSETTLED_REASON}, {stress:.2f} GPa at last: raise the cutoff")
+        return None
 
     def structure_builder(self, structure: orm.StructureData) -> ProcessBuilder:
         builder = cast(Any, WorkflowFactory("quantumespresso.pw.base")).get_builder()

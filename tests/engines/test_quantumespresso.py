@@ -27,7 +27,7 @@ from aiida_hardcoat.engines.quantumespresso_settings import (
 from aiida_hardcoat.errors import InputError
 from aiida_hardcoat.physics.strain import strain_cell
 from aiida_hardcoat.workflows.protocols import protocols
-from aiida_hardcoat.workflows.quantumespresso import band_gap
+from aiida_hardcoat.workflows.quantumespresso import LARGEST_ROUNDS, band_gap
 
 pytestmark = pytest.mark.qe
 
@@ -495,3 +495,44 @@ def test_strained_copies_share_the_mesh_of_their_parent(pw_code, families, monke
         written.append(again.pw.parameters["CONTROL"]["forc_conv_thr"])
     assert written[0] * RYDBERG / BOHR * np.sqrt(3) == pytest.approx(COMMON["force_thresholds"][0], rel=1e-6)
     assert written[1] == written[2] == pytest.approx(3 * written[0])
+
+
+def test_a_cell_relaxes_until_its_whole_stress_is_small(pw_code, families):
+    """A shear stress leaves no trace in the pressure that aiida-quantumespresso looks at."""
+    from types import SimpleNamespace
+
+    from aiida.engine.utils import instantiate_process
+    from aiida.manage import get_manager
+
+    structure = orm.StructureData(ase=rocksalt("Al", 4.07, cubic=False))
+    builder = engine.get_builder(
+        code=pw_code,
+        structure=structure,
+        strains=None,
+        task="relax",
+        model="pbe",
+        settings={**COMMON, "pseudo_family": families["PBE"]},
+        options={},
+    )
+    process = instantiate_process(get_manager().get_runner(), builder)
+
+    def ends_with(shear):
+        trajectory = orm.TrajectoryData()
+        trajectory.set_array("stress", shear * np.array([np.zeros((3, 3)), [[0, 1, 0], [1, 0, 0], [0, 0, 0]]]))
+        outputs = SimpleNamespace(output_trajectory=trajectory, output_structure=structure)
+        process.ctx.relaxation = SimpleNamespace(is_finished_ok=True, exit_status=0, outputs=outputs)
+        return process.inspect_relaxation()
+
+    process.setup()
+    assert ends_with(5 * COMMON["stress_threshold"]) is None
+    assert process.ctx.stages == ["relax_2"]
+    assert ends_with(-5 * COMMON["stress_threshold"]) is None
+    assert process.ctx.stages == ["relax_3"]
+    assert ends_with(0.5 * COMMON["stress_threshold"]) is None
+    assert process.ctx.stages == []
+
+    process.setup()
+    process.ctx.rounds = LARGEST_ROUNDS - 1
+    exit_code = ends_with(5 * COMMON["stress_threshold"])
+    assert exit_code.status == 401
+    assert "0.50 GPa at last: raise the cutoff" in exit_code.message
