@@ -47,11 +47,12 @@ def cmd_doctor(output_format: str, alloy: str | None) -> None:
     if output_format == "json":
         click.echo(json.dumps(findings, indent=2))
     else:
+        width = max(len(found["what"]) for found in findings) + 2
         for found in findings:
             state = "ok" if found["ok"] else ("MISSING" if found["needed"] else "absent")
-            click.echo(f"{state:8s}{found['what']:16s}{found['detail']}")
+            click.echo(f"{state:8s}{found['what']:{width}s}{found['detail']}")
             if not found["ok"] and found["mend"]:
-                click.echo(f"{'':24s}-> {found['mend']}")
+                click.echo(f"{'':{8 + width}s}-> {found['mend']}")
     if any(found["needed"] and not found["ok"] for found in findings):
         raise SystemExit(1)
 
