@@ -7,13 +7,8 @@ from typing import Any
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_hardcoat.data.elastic import ElasticData
+from aiida_hardcoat.data.elastic import INDEPENDENT_CONSTANTS, ElasticData
 
-CONSTANTS = {
-    "cubic": ("c11", "c12", "c44"),
-    "hexagonal": ("c11", "c12", "c13", "c33", "c44"),
-}
-"""The independent constants of each crystal class."""
 PROPERTIES = ("bulk_modulus", "shear_modulus", "lattice_a", "energy_per_formula", "reference_stress", "seconds")
 
 
@@ -26,7 +21,7 @@ def convergence_series(setting: orm.Str, values: orm.List, reasons: orm.Dict, **
     """
     by_place = {int(name.removeprefix("entry_")): entry for name, entry in entries.items()}
     first = next(iter(by_place.values())).base.attributes.all
-    constants = CONSTANTS[first["crystal_class"]]
+    constants = INDEPENDENT_CONSTANTS[first["crystal_class"]]
     rows = []
     for place, value in enumerate(values.get_list()):
         if place in by_place:

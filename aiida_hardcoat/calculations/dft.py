@@ -37,12 +37,12 @@ def strained_structures(structure: orm.StructureData, strains: orm.List) -> dict
 
     :param strains: rows of Voigt strains (xx, yy, zz, yz, xz, xy; engineering shear).
     """
-    from aiida_hardcoat.physics.strain import strain_to_matrix
+    from aiida_hardcoat.physics.strain import deformation_gradient
 
-    cell, positions = np.array(structure.cell), np.array([site.position for site in structure.sites])
+    cell, positions = np.array(structure.cell), positions_of(structure)
     copies = {}
     for index, strain in enumerate(strains.get_list()):
-        gradient = np.eye(3) + strain_to_matrix(strain)
+        gradient = deformation_gradient(strain)
         copies[f"strained_{index}"] = with_geometry(structure, cell @ gradient, positions @ gradient)
     return copies
 

@@ -16,12 +16,13 @@ from typing import Any
 from aiida_hardcoat.catalogue.query import search
 from aiida_hardcoat.catalogue.references import STUDY, Material, ReferenceTable, read_table, tables_with
 from aiida_hardcoat.data.catalogue import DEFAULT_LABEL
+from aiida_hardcoat.data.elastic import INDEPENDENT_CONSTANTS
 from aiida_hardcoat.errors import InputError, nearest
 from aiida_hardcoat.physics.prototypes import CRYSTAL_CLASSES
 
 COMPARED = {
-    "cubic": ("c11", "c12", "c44", "bulk_modulus", "shear_modulus"),
-    "hexagonal": ("c11", "c12", "c13", "c33", "c44", "bulk_modulus", "shear_modulus"),
+    crystal_class: (*constants, "bulk_modulus", "shear_modulus")
+    for crystal_class, constants in INDEPENDENT_CONSTANTS.items()
 }
 """What is set side by side, by crystal class; GPa."""
 

@@ -96,7 +96,7 @@ def unpacked(content: bytes) -> Iterator[bytes]:
 
 def main(paths: list[str]) -> int:
     """Report on archives; neither a profile of one's own nor the archive is changed."""
-    from aiida_hardcoat.engines.codes import some_profile
+    from aiida_hardcoat.engines.dry_profile import some_profile
 
     if not paths:
         print("name one archive or more", file=sys.stderr)

@@ -13,8 +13,6 @@ from aiida_hardcoat.errors import InputError
 if TYPE_CHECKING:
     from ase import Atoms
 
-COMPONENTS = ("xx", "yy", "zz", "yz", "xz", "xy")
-
 
 def show_plan(composition: str, choices: dict[str, Any], overrides: dict[str, Any]) -> None:
     """Print the plan, and write input files where the engine's code reads any. Nothing is stored."""
@@ -85,7 +83,7 @@ def strains_to_compute(atoms: Atoms, settings: dict[str, Any]) -> np.ndarray:
     from aiida import orm
 
     from aiida_hardcoat.calculations.elastic import strain_reduction
-    from aiida_hardcoat.engines.codes import some_profile
+    from aiida_hardcoat.engines.dry_profile import some_profile
 
     with some_profile():
         _, reduced = strain_reduction(orm.StructureData(ase=atoms), settings)
@@ -94,7 +92,9 @@ def strains_to_compute(atoms: Atoms, settings: dict[str, Any]) -> np.ndarray:
 
 def strain_name(strain: np.ndarray) -> str:
     """``xx+0.01``, of the components that are not zero."""
-    return "_".join(f"{name}{value:+g}" for name, value in zip(COMPONENTS, strain, strict=True) if value)
+    from aiida_hardcoat.physics.strain import VOIGT_LABELS
+
+    return "_".join(f"{name}{value:+g}" for name, value in zip(VOIGT_LABELS, strain, strict=True) if value)
 
 
 def write_files(folder: Path, files: dict[str, str]) -> None:

@@ -13,6 +13,12 @@ from aiida_hardcoat.data.flat import TOLERANCE, FlatData, check_composition, clo
 
 Matrix = list[list[float]]
 
+INDEPENDENT_CONSTANTS = {
+    "cubic": ("c11", "c12", "c44"),
+    "hexagonal": ("c11", "c12", "c13", "c33", "c44"),
+}
+"""The fields of the independent elastic constants, by crystal class."""
+
 
 class ElasticData(FlatData):
     """Elastic tensor of one alloy in one structure at one level of theory. GPa unless another unit is named."""

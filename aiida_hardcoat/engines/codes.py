@@ -1,11 +1,9 @@
-"""The AiiDA codes that engines run: made once, checked before a run, looked at by ``hardcoat doctor``; a profile."""
+"""The AiiDA codes that engines run: made once, checked before a run, looked at by ``hardcoat doctor``."""
 
 from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -97,17 +95,3 @@ def code_finding(label: str, mend: str, *, needed: bool = False) -> dict[str, An
     return {**row, "ok": there, "detail": f"{code.full_label} ({path or code.full_label})"} | (
         {} if there else {"mend": f"{path} cannot be executed: {mend}"}
     )
-
-
-@contextmanager
-def some_profile() -> Iterator[None]:
-    """The profile that is loaded, else one in memory: nodes cannot be made without."""
-    from aiida.manage import get_manager
-    from aiida.manage.configuration import profile_context
-    from aiida.storage.sqlite_temp import SqliteTempBackend
-
-    if get_manager().get_profile() is not None:
-        yield
-    else:
-        with profile_context(SqliteTempBackend.create_profile("hardcoat-dry-run"), allow_switch=True):
-            yield

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from aiida_hardcoat.engines import vasp_settings
-from aiida_hardcoat.engines.codes import code_finding, ensure_code, require_executable, require_plugin, some_profile
+from aiida_hardcoat.engines.codes import code_finding, ensure_code, require_executable, require_plugin
+from aiida_hardcoat.engines.dry_profile import some_profile
 from aiida_hardcoat.engines.vasp_settings import (
     MODELS,
     RELAXATIONS,
