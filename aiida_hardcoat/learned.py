@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,13 +18,17 @@ if TYPE_CHECKING:
     from hardcoat_ml.prediction import Prediction
 
 
+_LOADING = threading.Lock()
+
+
 def load_ensemble(path: Path | None = None) -> Ensemble:
     """The ensemble of a file, the shipped one by default; read again only if the file has changed since.
 
     :raises hardcoat_ml.errors.InputError: when there is none, or its weights are not those of its card.
     """
     card = None if path is None else path.with_suffix(".json")
-    return _load(path, card.stat().st_mtime_ns if card is not None and card.exists() else None)
+    with _LOADING:  # a second caller waits for the first rather than load it again
+        return _load(path, card.stat().st_mtime_ns if card is not None and card.exists() else None)
 
 
 @functools.cache

@@ -84,11 +84,13 @@ def assemble(
     asked: int,
     records: list[dict[str, Any]],
     levels: list[dict[str, Any]],
+    findings: dict[str, Any] | None = None,
 ) -> dict[str, orm.Data]:
     """Trajectory, summary and, without strains, the structure that was computed.
 
     :param records: one for each structure that finished, with its ``index``.
     :param levels: the level of theory that each calculation says it was done at.
+    :param findings: settings that follow from the results, and that strained copies of the structure share.
     :raises InputError: where they differ: such stresses are not comparable.
     """
     if any(level != levels[0] for level in levels):
@@ -97,8 +99,9 @@ def assemble(
     if strains is not None:
         rows = np.array(strains.get_list(), dtype=float)
         trajectory.set_array("strains", rows[[record["index"] for record in records]])
+    summary = summarise(records, level=levels[0], task=settings["task"], asked=asked)
     outputs: dict[str, orm.Data] = {
         "trajectory": trajectory,
-        "summary": orm.Dict(summarise(records, level=levels[0], task=settings["task"], asked=asked)),
+        "summary": orm.Dict({**summary, "findings": findings} if findings else summary),
     }
     return outputs

@@ -35,7 +35,9 @@ def gather_pw(
         records.append({"index": index, **record(trajectory, parameters, values)})
         levels.append(level_of_theory(values, parameters, potentials))
     asked = 1 if strains is None else len(strains.get_list())
-    return assemble(structure, values, strains, asked, records, levels)
+    # Strained copies have the bands of the crystal that was relaxed: they need no look of their own.
+    findings = {"occupations": parameters["occupations"]} if strains is None else {}
+    return assemble(structure, values, strains, asked, records, levels, findings)
 
 
 ARRAYS = ("energy", "forces", "stress", "cells", "positions")

@@ -270,9 +270,10 @@ def run_here(builder: ProcessBuilder, *, show: bool = True) -> ElasticData | Non
     """Run in this process with progress; say why where there is no entry."""
     from aiida_hardcoat.catalogue.card import card
     from aiida_hardcoat.data.catalogue import catalogue, find_equal
+    from aiida_hardcoat.learned import load_ensemble
     from aiida_hardcoat.workflows.launch import run
 
-    node = run(builder, lambda line: click.echo(f"  {line}", err=True))
+    node = run(builder, lambda line: click.echo(f"  {line}", err=True), load_ensemble)
     if node.is_finished_ok:
         # A run from the cache ends in a copy: what is shown is the entry that the catalogue holds.
         entry = find_equal(catalogue(), node.outputs.entry) or node.outputs.entry

@@ -115,7 +115,7 @@ def ensure_computer(profile: Profile) -> Computer:
             scheduler_type="core.direct",
             workdir=str(Path(get_config().dirpath) / "scratch" / profile.name),
         ).store()
-        computer.set_minimum_job_poll_interval(1)
+        computer.set_minimum_job_poll_interval(0.5)
         computer.set_default_mpiprocs_per_machine(1)
     user = User.collection.get_default()
     if user is None or not computer.is_user_configured(user):

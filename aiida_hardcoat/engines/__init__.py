@@ -33,7 +33,8 @@ An engine is a module named by the entry-point group ``hardcoat.engines`` that h
       ``energies`` (eV), ``forces`` (eV/Angstrom), ``stresses`` (3x3, GPa, tension positive), ``converged``,
       ``force_thresholds``, ``largest_forces``, ``evaluations``, ``seconds``;
     - ``summary`` (Dict): ``level_of_theory``, ``task``, ``asked``, ``finished``, ``statuses``, ``evaluations``,
-      ``seconds``;
+      ``seconds``; ``findings``, where the engine learned settings from the unstrained crystal that its strained copies
+      share;
     - ``structure`` (StructureData): the relaxed structure, where no strains were given.
 
 Signs and units are converted inside the engine and nowhere else.

@@ -37,6 +37,8 @@ SMEARINGS = {
     "methfessel-paxton": "methfessel-paxton",
     "fermi-dirac": "fermi-dirac",
 }
+OCCUPATIONS = ("auto", "fixed", "smearing")
+"""Fixed for a crystal with a gap, where it means what smearing means; `auto` looks at the bands first."""
 LEVEL_KEYS = (
     "cutoff",
     "density_cutoff_factor",
@@ -47,7 +49,7 @@ LEVEL_KEYS = (
     "pseudo_family",
     "spin",
 )
-OTHER_KEYS = ("scf_threshold", "parameters", "parallelization")
+OTHER_KEYS = ("occupations", "scf_threshold", "parameters", "parallelization")
 KEYS = (*COMMON_KEYS, *LEVEL_KEYS, *OTHER_KEYS)
 NUMBERS = {
     "cutoff": "Ry",
@@ -143,6 +145,10 @@ def validate_settings(settings: dict[str, Any]) -> None:
     if settings["smearing"] not in SMEARINGS:
         raise InputError(
             f"unknown smearing '{settings['smearing']}': {nearest(settings['smearing'], tuple(SMEARINGS))}"
+        )
+    if settings["occupations"] not in OCCUPATIONS:
+        raise InputError(
+            f"unknown occupations '{settings['occupations']}': {nearest(settings['occupations'], OCCUPATIONS)}"
         )
     if not isinstance(settings["spin"], bool):
         raise InputError(f"spin must be true or false, not {settings['spin']!r}")

@@ -143,24 +143,28 @@ class ElasticWorkChain(WorkChain):
             )
         return None
 
+    def reference(self) -> tuple[orm.TrajectoryData, orm.Dict]:
+        """Energy and stress of the unstrained cell, and their summary."""
+        if "reference" in self.inputs:
+            return self.inputs.reference, self.inputs.reference_summary
+        return self.ctx.reference.outputs.trajectory, self.ctx.reference.outputs.summary
+
     def engine_builder(self, task: str, strains: orm.List | None) -> ProcessBuilder:
         engine, model = load_engine(self.inputs.engine.value)
+        findings = {} if strains is None else self.reference()[1].get("findings", {})
         return engine.get_builder(
             code=self.inputs.code,
             structure=self.inputs.structure,
             strains=strains,
             task=task,
             model=model,
-            settings=engine_settings(self.inputs.settings.get_dict()),
+            settings={**engine_settings(self.inputs.settings.get_dict()), **findings},
             options=self.inputs.options,
         )
 
     def results(self) -> ExitCode | None:
         """Fit, project onto the crystal class of the parent, average after Hill."""
-        if "reference" in self.inputs:
-            reference, summary = self.inputs.reference, self.inputs.reference_summary
-        else:
-            reference, summary = self.ctx.reference.outputs.trajectory, self.ctx.reference.outputs.summary
+        reference, summary = self.reference()
         inputs = {
             "structure": self.inputs.structure,
             "reference": reference,

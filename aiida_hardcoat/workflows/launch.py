@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import gc
 import shutil
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +54,14 @@ def caching(more: tuple[str, ...] = ()) -> Iterator[None]:
         yield
 
 
-def run(builder: ProcessBuilder, report: Callable[[str], None]) -> orm.ProcessNode:
+def run(
+    builder: ProcessBuilder, report: Callable[[str], None], meanwhile: Callable[[], object] = lambda: None
+) -> orm.ProcessNode:
     """Run to the end and return the node; an interrupt kills the running jobs and ends the run in order.
 
     :param report: called with each new line of progress of the running jobs.
+    :param meanwhile: preparations for later, called in a thread of their own while the first job runs; what they raise
+        is for whoever needs them to find out.
     :raises OSError: when the disk of the profile is full.
     """
     # No communicator: a broker runs only where a daemon does, and this run needs neither.
@@ -81,9 +86,12 @@ def run(builder: ProcessBuilder, report: Callable[[str], None]) -> orm.ProcessNo
     runner.instantiate_process = remember  # type: ignore[method-assign]
     handlers = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        with caching(load_engine(builder["engine"].value)[0].cached() if "engine" in builder else ()):
+        with (
+            rare_garbage_collection(),
+            caching(load_engine(builder["engine"].value)[0].cached() if "engine" in builder else ()),
+        ):
             root = runner.instantiate_process(builder)
-            watcher = runner.loop.create_task(watch(processes, report))
+            watcher = runner.loop.create_task(watch(processes, report, meanwhile))
             stepping = runner.loop.create_task(root.step_until_terminated())
             wait(runner, [stepping, watcher], return_when=asyncio.FIRST_COMPLETED)
             if watcher.done():
@@ -98,6 +106,18 @@ def run(builder: ProcessBuilder, report: Callable[[str], None]) -> orm.ProcessNo
             signal.signal(number, handler)
         del runner.instantiate_process
     return root.node
+
+
+@contextmanager
+def rare_garbage_collection() -> Iterator[None]:
+    """AiiDA's processes make many objects that live on; looking through all of them again and again cost a tenth of
+    its time."""
+    thresholds = gc.get_threshold()
+    gc.set_threshold(100_000, 20, 100)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*thresholds)
 
 
 def wait(runner: Runner, futures: list[asyncio.Future], **how: Any) -> None:
@@ -129,9 +149,12 @@ def kill_all(processes: list[Process]) -> None:
             process.kill(msg_text="Killed by an interrupt")
 
 
-async def watch(processes: list[Process], report: Callable[[str], None]) -> None:
+async def watch(
+    processes: list[Process], report: Callable[[str], None], meanwhile: Callable[[], object] = lambda: None
+) -> None:
     """Report what the running jobs write to their output, as long as it lies on this machine; mind the disk."""
     read: dict[str, int] = {}
+    preparing: asyncio.Future | None = None
     storage = Path(get_config().dirpath)
     stopping = False
     while True:
@@ -142,12 +165,19 @@ async def watch(processes: list[Process], report: Callable[[str], None]) -> None
             report("the disk is nearly full: ending the run while it can be stored")
             stopping = True
             stop(processes)
+        if preparing is None and any(isinstance(one, CalcJob) and one.node.get_job_id() for one in processes):
+            preparing = asyncio.ensure_future(asyncio.to_thread(quietly, meanwhile))
         for process in processes:
             if isinstance(process, AseCalculation):
                 report_new_lines(process.node, read, report)
             elif isinstance(process, CalcJob):
                 report_state(process.node, read, report)
         await asyncio.sleep(POLL_SECONDS)
+
+
+def quietly(prepare: Callable[[], object]) -> None:
+    with suppress(Exception):
+        prepare()
 
 
 def report_new_lines(node: orm.CalcJobNode, read: dict[str, int], report: Callable[[str], None]) -> None:

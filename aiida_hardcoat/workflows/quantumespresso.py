@@ -53,7 +53,9 @@ class QuantumEspressoWorkChain(DftWorkChain):
         relaxation and not in the next (`pw.x` 6.7, zincblende AlN under shear).
         """
         settings = self.inputs.settings.get_dict()
-        if settings["smearing"] not in SEVERAL_FERMI_LEVELS or settings["spin"]:
+        self.ctx.has_gap = settings["occupations"] == "fixed"
+        known = settings["occupations"] != "auto"
+        if known or settings["smearing"] not in SEVERAL_FERMI_LEVELS or settings["spin"]:
             return None
         builder = cast(Any, WorkflowFactory("quantumespresso.pw.base")).get_builder()
         builder.pw.structure = self.ctx.parent

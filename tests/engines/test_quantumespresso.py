@@ -72,6 +72,7 @@ def test_stricter_protocols_have_more_plane_waves_and_more_kpoints():
         ({"smearing": "gausian"}, "did you mean 'gaussian'"),
         ({"smearing_width": 0}, "smearing_width must be a positive number (Ry)"),
         ({"scf_threshold": 0}, "Ry per atom"),
+        ({"occupations": "fix"}, "did you mean 'fixed'"),
         ({"spin": "yes"}, "spin must be true or false"),
         ({"pseudo_family": 3}, "label of a family"),
         ({"force_thresholds": [0.03, 0.01]}, "rise from tight to loose"),

@@ -131,6 +131,9 @@ def test_rocksalt_of_the_study_and_nothing_is_computed_twice(pw):
     for name, expected in STUDY.items():
         assert entry[name] == pytest.approx(expected, rel=0.03)
     assert entry["reference_stress"] < 0.5
+    jobs = [node for node in nodes[0].called_descendants if node.process_label == "PwCalculation"]
+    occupations = [job.inputs.parameters["SYSTEM"]["occupations"] for job in jobs]
+    assert occupations.count("smearing") == 1  # the look at the bands, whose finding the strained cells share
     computed = [
         job
         for job in nodes[1].called_descendants
