@@ -55,6 +55,13 @@ NUMBERS = tuple(
 )
 """Fields that can be searched by a range."""
 
+FIELDS = tuple(
+    name
+    for name, field in ElasticData.AttributesModel.model_fields.items()
+    if name not in ("source", "tensor", "tensor_fitted", "standard_errors", "level_of_theory")
+)
+"""Fields that a row can hold: every scalar of an entry, its elements and fractions."""
+
 FLAGS = ("stable", "stable_with_tolerance")
 
 X_SLACK = 1e-6
@@ -76,9 +83,10 @@ def search(
     sort: str = "system",
     limit: int | None = None,
     learned: bool = False,
+    columns: Sequence[str] = COLUMNS,
     label: str = DEFAULT_LABEL,
 ) -> list[dict[str, Any]]:
-    """Entries as rows of :data:`COLUMNS` with ``pk``, ``uuid`` and ``label``.
+    """Entries as rows of ``columns`` with ``pk``, ``uuid`` and ``label``.
 
     What a model learned is looked up where ``learned`` is set or a range or the sort names one of
     :data:`~aiida_hardcoat.catalogue.predictions.LEARNED`; it costs a longer query.
@@ -87,6 +95,7 @@ def search(
     :param elements: elements that an entry must hold.
     :param ranges: smallest and largest value of any number in an entry, or of any in ``LEARNED``.
     :param sort: a column, with a minus in front for falling order.
+    :param columns: fields of an entry, of :data:`FIELDS`.
     :param learned: add the columns ``LEARNED``, from the newest prediction for each entry.
     :raises InputError: for a column that does not exist, or an empty range.
     """
@@ -113,14 +122,18 @@ def search(
     order, direction = sort.removeprefix("-"), "desc" if sort.startswith("-") else "asc"
     if order not in (*COLUMNS, *LEARNED):
         raise InputError(f"cannot sort by '{order}': {nearest(order, [*COLUMNS, *LEARNED])}")
+    for name in columns:
+        if name not in FIELDS:
+            raise InputError(f"entries have no column '{name}': {nearest(name, FIELDS)}")
+    needed = tuple(dict.fromkeys((*COLUMNS, *columns)))
     query = QueryBuilder().append(CatalogueGroup, filters={"label": label}, tag="group")
     query.append(
         ElasticData,
         with_group="group",
         filters={"and": filters} if filters else {},
-        project=["id", "uuid", "label", *(f"attributes.{name}" for name in COLUMNS)],
+        project=["id", "uuid", "label", *(f"attributes.{name}" for name in needed)],
     )
-    rows = [dict(zip(("pk", "uuid", "label", *COLUMNS), row, strict=True)) for row in query.iterall()]
+    rows = [dict(zip(("pk", "uuid", "label", *needed), row, strict=True)) for row in query.iterall()]
     for row in rows:
         row.update({name: bool(row[name]) for name in FLAGS})  # SQLite has no booleans
     if learned or order in LEARNED or any(name in LEARNED for name in ranges):
