@@ -1,0 +1,1 @@
+"""The catalogue in the words of OPTIMADE: structure resources with provider fields, files to share, a server."""
