@@ -191,21 +191,17 @@ def engine_code(engine: str | None, label: str | None = None) -> Any:
 
     :raises InputError: when it is missing, or several have that label.
     """
-    from aiida.common.exceptions import MultipleObjectsError, NotExistent
-    from aiida.orm import load_code
-
     from aiida_hardcoat.engines import DEFAULT, load_engine
+    from aiida_hardcoat.engines.codes import find_code
 
     module, model = load_engine(engine or DEFAULT)
     label = label or module.code_label(model)
-    try:
-        return load_code(label)
-    except NotExistent:
+    code = find_code(label)
+    if code is None:
         name = (engine or DEFAULT).partition(":")[0]
         option = "" if name == DEFAULT.partition(":")[0] else f" --engine {name}"
-        raise InputError(f"the profile has no code '{label}': run `hardcoat setup{option}`") from None
-    except MultipleObjectsError:
-        raise InputError(f"several codes are called '{label}': choose one with --code {label}@COMPUTER") from None
+        raise InputError(f"the profile has no code '{label}': run `hardcoat setup{option}`")
+    return code
 
 
 def work_folders(code: Any) -> list[Path]:

@@ -47,6 +47,27 @@ def ensure_code(
     return code
 
 
+def find_code(label: str) -> AbstractCode | None:
+    """The code of that label; among several the one whose computer is set up here, which those of an import are not.
+
+    :raises InputError: for several on computers that are set up.
+    """
+    from aiida.common.exceptions import MultipleObjectsError, NotExistent
+    from aiida.orm import AbstractCode, QueryBuilder, User, load_code
+
+    try:
+        return load_code(label)
+    except NotExistent:
+        return None
+    except MultipleObjectsError:
+        user = User.collection.get_default()
+        codes = QueryBuilder().append(AbstractCode, filters={"label": label}, project="*").all(flat=True)
+        usable = [code for code in codes if code.computer is None or code.computer.is_user_configured(user)]
+        if len(usable) == 1:
+            return cast("AbstractCode", usable[0])
+        raise InputError(f"several codes are called '{label}': choose one with --code {label}@COMPUTER") from None
+
+
 def require_plugin(code: AbstractCode, *plugins: str) -> None:
     """Refuse a code that was made for something else.
 
@@ -80,16 +101,13 @@ def local_path(code: AbstractCode) -> str | None:
 
 def code_finding(label: str, mend: str, *, needed: bool = False) -> dict[str, Any]:
     """A row of ``hardcoat doctor`` about a code."""
-    from aiida.common.exceptions import MultipleObjectsError, NotExistent
-    from aiida.orm import load_code
-
     row = {"what": "code", "ok": False, "detail": f"no code {label}", "mend": mend, "needed": needed}
     try:
-        code = load_code(label)
-    except NotExistent:
-        return row
-    except MultipleObjectsError:
+        code = find_code(label)
+    except InputError:
         return {**row, "ok": True, "detail": f"{label}, on several computers", "mend": ""}
+    if code is None:
+        return row
     path = local_path(code)
     there = path is None or os.access(path, os.X_OK)
     return {**row, "ok": there, "detail": f"{code.full_label} ({path or code.full_label})"} | (
