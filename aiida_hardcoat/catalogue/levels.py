@@ -1,20 +1,20 @@
 """One material at several levels of theory, side by side and never pooled.
 
 A material is a formula in a structure type with its ions relaxed or clamped; a column is one level of theory, that is
-one fingerprint, or one published table. Several entries may be there for one material and column: of these the cells
-with the most atoms count, of equal cells with equal seeds the newest, and what is left, quasirandom structures that
-differ in their seeds, is averaged, with its number and its standard deviation beside the mean.
+one fingerprint, or one published table. Several entries of one material in one column are merged as
+:mod:`aiida_hardcoat.catalogue.selection` says.
 """
 
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from aiida_hardcoat.catalogue.query import search
 from aiida_hardcoat.catalogue.references import STUDY, Material, ReferenceTable, read_table, tables_with
+from aiida_hardcoat.catalogue.selection import age_of, mean_entry
 from aiida_hardcoat.data.catalogue import DEFAULT_LABEL
 from aiida_hardcoat.data.elastic import INDEPENDENT_CONSTANTS
 from aiida_hardcoat.errors import InputError, nearest
@@ -93,11 +93,12 @@ def check_reference(reference: str, names: Sequence[str], columns: Sequence[dict
 
 
 def material_rows(
-    entries: Iterable[dict[str, Any]], columns: Iterable[dict[str, Any]], tables: Sequence[ReferenceTable]
+    entries: Collection[dict[str, Any]], columns: Iterable[dict[str, Any]], tables: Sequence[ReferenceTable]
 ) -> list[dict[str, Any]]:
     """A row for each material of the entries, in their order."""
     names = {column["level_fingerprint"]: column["name"] for column in columns}
     groups: dict[Material, dict[str, list[dict[str, Any]]]] = {}
+    age = age_of(entries)
     for entry in entries:
         material = Material(entry["formula"], entry["structure_type"], entry["ions"])
         groups.setdefault(material, {}).setdefault(names[entry["level_fingerprint"]], []).append(entry)
@@ -110,30 +111,10 @@ def material_rows(
         values: dict[str, dict[str, Any]] = {
             name: {quantity: row.get(quantity) for quantity in compared} for name, row in published.items()
         }
-        values |= {name: mean_entry(members, compared) for name, members in sorted(levels.items())}
+        values |= {name: mean_entry(members, compared, age) for name, members in sorted(levels.items())}
         place = {"system": first["system"], "x": first["x"], "crystal_class": crystal_class}
         rows.append({**material._asdict(), **place, "values": values})
     return rows
-
-
-def mean_entry(entries: Sequence[dict[str, Any]], compared: Iterable[str]) -> dict[str, Any]:
-    """What one level of theory says of one material: see the module."""
-    largest = max(entry["number_of_atoms"] for entry in entries)
-    newest: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for entry in sorted(entries, key=lambda entry: entry["pk"]):
-        if entry["number_of_atoms"] == largest:
-            newest[entry["cell_shape"], entry["sqs_seed"]] = entry
-    members = list(newest.values())
-    found: dict[str, Any] = {}
-    spread: dict[str, float | None] = {}
-    for name in compared:
-        values = [entry[name] for entry in members]
-        complete = None not in values
-        found[name] = statistics.fmean(values) if complete else None
-        spread[name] = statistics.stdev(values) if complete and len(values) > 1 else None
-    became = sorted({entry["relaxed_structure_type"] for entry in members})
-    pks = [entry["pk"] for entry in members]
-    return {**found, "spread": spread, "n": len(members), "number_of_atoms": largest, "became": became, "pks": pks}
 
 
 def deviations(values: dict[str, dict[str, Any]], reference: str) -> dict[str, dict[str, float | None]]:

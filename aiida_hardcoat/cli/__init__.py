@@ -22,6 +22,11 @@ COMMANDS = {
     "search": ("aiida_hardcoat.cli.entries", "Entries by system, structure, composition and properties."),
     "show": ("aiida_hardcoat.cli.entries", "The card of one entry."),
     "compare": ("aiida_hardcoat.cli.compare", "Computed against learned moduli."),
+    "table": ("aiida_hardcoat.cli.table", "The study's tables from the catalogue, at one level of theory."),
+    "plot": ("aiida_hardcoat.cli.plot", "Figures of the catalogue, at one level of theory."),
+    "bundle": ("aiida_hardcoat.cli.bundle", "Share entries: create, verify and import bundles."),
+    "site": ("aiida_hardcoat.cli.site", "The catalogue as a web page that works offline."),
+    "optimade": ("aiida_hardcoat.cli.optimade", "Serve the catalogue to OPTIMADE clients, read-only."),
     "tensor": ("aiida_hardcoat.cli.tensor", "What follows from any elastic tensor; needs no profile."),
     "ml": ("aiida_hardcoat.cli.ml", "Learned moduli: data, training, evaluation, prediction."),
 }

@@ -40,6 +40,14 @@ LEARNED = {
 }
 """Shown beside what was computed, where it was asked for."""
 
+EMPTY = (
+    "the catalogue is empty: `hardcoat run Ti0.5Al0.5N -s B1` computes an entry,"
+    " `hardcoat bundle import DIR` brings those of others"
+)
+
+COLUMNS = click.option(
+    "--columns", metavar="A,B,C", help="What to show of each entry, e.g. label,c11,debye_temperature."
+)
 FORMAT = click.option(
     "--format", "output_format", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
 )
@@ -51,7 +59,7 @@ FILTERS = (
     click.option(
         "--range", "ranges", multiple=True, metavar="FIELD=LOW:HIGH", help="e.g. bulk_modulus=250: ; repeatable."
     ),
-    click.option("--level", help="Level of theory, e.g. ase:7net-l3i5."),
+    click.option("--level", help="Level of theory, e.g. ase:7net-l3i5, or the start of its fingerprint."),
     click.option("--ions", type=click.Choice(["relaxed", "clamped"])),
     click.option("--stable/--unstable", default=None, help="Mechanically stable entries, or the others."),
     click.option(
@@ -69,19 +77,21 @@ def filter_options(command: Any) -> Any:
 
 
 @click.command("list")
+@COLUMNS
 @FORMAT
 @user_errors()
-def cmd_list(output_format: str) -> None:
+def cmd_list(columns: str | None, output_format: str) -> None:
     """All entries of the catalogue."""
-    print_rows(find({}), output_format)
+    find_and_print({}, columns, output_format)
 
 
 @click.command("search")
 @filter_options
 @click.option("--learned", is_flag=True, help="Show what the newest model says, and by how much it is off.")
+@COLUMNS
 @FORMAT
 @user_errors()
-def cmd_search(output_format: str, **filters: Any) -> None:
+def cmd_search(columns: str | None, output_format: str, **filters: Any) -> None:
     """Entries that match every filter.
 
     Example: hardcoat search --system Ti-Al-N -s B1 -x 0.25:0.75 --range bulk_modulus=250: --sort -shear_modulus
@@ -91,7 +101,7 @@ def cmd_search(output_format: str, **filters: Any) -> None:
     units of the half of the 90 % interval: above 1 it is outside), the same of shear_modulus, youngs_modulus and
     poisson_ratio, and distance (from the training data).
     """
-    print_rows(find(parse_filters(filters)), output_format)
+    find_and_print(parse_filters(filters), columns, output_format)
 
 
 @click.command("show")
@@ -109,13 +119,22 @@ def cmd_show(entry: str, output_format: str) -> None:
     click.echo(card(node) if output_format == "card" else json.dumps(card_json(node), indent=2))
 
 
-def find(filters: dict[str, Any]) -> list[dict[str, Any]]:
+def find_and_print(filters: dict[str, Any], columns: str | None, output_format: str) -> None:
     from aiida_hardcoat.cli.profile import use_profile
 
     use_profile()
-    from aiida_hardcoat.catalogue.query import search
+    from aiida_hardcoat.catalogue.query import levels_of_theory, search
 
-    return search(**filters)
+    if columns is None:
+        rows = search(**filters)
+        print_rows(rows, output_format)
+    else:
+        names = [name.strip() for name in columns.split(",")]
+        found = search(**filters, columns=names)
+        rows = [{name: row[name] for name in names} for row in found]
+        print_columns(rows, output_format)
+    if not rows and not levels_of_theory():
+        click.echo(EMPTY, err=True)
 
 
 def parse_filters(filters: dict[str, Any]) -> dict[str, Any]:
@@ -203,12 +222,31 @@ def print_rows(rows: list[dict[str, Any]], output_format: str) -> None:
         click.echo("no entries")
 
 
+def print_columns(rows: list[dict[str, Any]], output_format: str) -> None:
+    """Rows of just what was asked for."""
+    if output_format == "table" and rows:
+        click.echo(
+            table_text([nested_as_text(row) for row in rows], {name: (name, form_of(name, rows)) for name in rows[0]})
+        )
+    else:
+        print_rows(rows, output_format)
+
+
+def form_of(name: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    _, known = {**SHOWN, **LEARNED}.get(name, (name, "{:.6g}"))
+    return known if any(isinstance(row[name], float) for row in rows) else "{}"
+
+
+def nested_as_text(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: json.dumps(value) if isinstance(value, (list, dict)) else value for name, value in row.items()}
+
+
 def csv_text(rows: Sequence[Mapping[str, Any]]) -> str:
     buffer = io.StringIO()
     if rows:
         writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(map(nested_as_text, rows))
     return buffer.getvalue()
 
 
