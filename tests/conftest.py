@@ -137,6 +137,18 @@ def alloy(alloy_builder):
     return node
 
 
+@pytest.fixture(scope="session")
+def lone_alloy(alloy_builder):
+    """A finished run like `alloy` in a catalogue of its own, so that no other test predicts its moduli again."""
+    from aiida_hardcoat.workflows.launch import run
+
+    builder = alloy_builder(overrides={**ALLOY, "sqs": {"atoms": 8, "seed": 7}})
+    builder.catalogue = "alone"
+    node = run(builder, lambda line: None)
+    assert node.is_finished_ok, node.exit_message
+    return node
+
+
 @pytest.fixture(scope="session", params=["relaxed", "clamped"])
 def wurtzite(request, alloy_builder):
     """Finished runs of AlN in B4, 16 atoms, with relaxed and with clamped ions."""

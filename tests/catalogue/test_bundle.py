@@ -43,14 +43,14 @@ def learned_of(entry):
 
 
 @pytest.fixture(scope="module")
-def members(alloy):
+def members(lone_alloy):
     """Made-up entries, all but the last with predictions, and one that was computed."""
     group = catalogue(LABEL)
     entries = [stored_entry(**changes) for changes in ENTRIES]
     old, new = ({"model_fingerprint": name * 16, "model_sha256": name * 64} for name in "ab")
     stored_prediction(entries[0], bulk=240.0, **old)  # outdated: of the same model as the next
     newest = [stored_prediction(entry, **model) for entry in entries[:3] for model in (old, new)]
-    nodes = [*entries, *newest, learned_of(alloy.outputs.entry), alloy.outputs.entry]
+    nodes = [*entries, *newest, learned_of(lone_alloy.outputs.entry), lone_alloy.outputs.entry]
     group.add_nodes(nodes)
     return nodes
 

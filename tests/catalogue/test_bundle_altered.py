@@ -75,10 +75,10 @@ def bundle(entry, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def computed(alloy, tmp_path_factory):
+def computed(lone_alloy, tmp_path_factory):
     """A bundle of an entry that was computed, whose strained cells are there."""
     group, folder = catalogue("computed"), tmp_path_factory.mktemp("bundles") / "computed"
-    group.add_nodes(alloy.outputs.entry)
+    group.add_nodes(lone_alloy.outputs.entry)
     create_bundle(folder, label=group.label)
     return folder
 
@@ -152,8 +152,8 @@ def test_findings_tell_stored_and_derived_values(bundle, entry, tmp_path):
     assert "300.0" in str(finding)
 
 
-def test_a_tensor_that_was_altered_with_all_that_follows_from_it_is_fitted_again(alloy, computed, tmp_path):
-    entry = alloy.outputs.entry
+def test_a_tensor_that_was_altered_with_all_that_follows_from_it_is_fitted_again(lone_alloy, computed, tmp_path):
+    entry = lone_alloy.outputs.entry
 
     def alter(values):
         fitted = 1.001 * np.array(values["tensor_fitted"])
@@ -173,8 +173,8 @@ def test_a_tensor_that_was_altered_with_all_that_follows_from_it_is_fitted_again
 
 
 @pytest.mark.parametrize("name", ["r_squared", "energy_per_formula", "lattice_a", "standard_errors", "evaluations"])
-def test_what_only_the_strained_cells_can_tell_is_fitted_again(alloy, computed, tmp_path, name):
-    entry = alloy.outputs.entry
+def test_what_only_the_strained_cells_can_tell_is_fitted_again(lone_alloy, computed, tmp_path, name):
+    entry = lone_alloy.outputs.entry
 
     def alter(values):
         if name == "standard_errors":
@@ -191,9 +191,9 @@ def test_what_only_the_strained_cells_can_tell_is_fitted_again(alloy, computed, 
     assert [finding.field.split("[")[0] for finding in verify_folder(path).findings] == [name]
 
 
-def test_altered_inputs_of_a_fit_are_found_in_what_follows(alloy, computed, tmp_path):
+def test_altered_inputs_of_a_fit_are_found_in_what_follows(lone_alloy, computed, tmp_path):
     """Not the entry but what it was made from: the energy of the unstrained cell."""
-    entry = alloy.outputs.entry
+    entry = lone_alloy.outputs.entry
     maker = entry.base.links.get_incoming().first().node
     sqs = maker.inputs.sqs.uuid
     path = edited(
@@ -236,7 +236,7 @@ def test_altered_predictions_are_found(bundle, tmp_path, changes, words):
     assert words in " ".join(map(str, findings)) or "does not follow" in str(findings[0])
 
 
-def test_a_prediction_is_predicted_again(alloy, computed, tmp_path):
+def test_a_prediction_is_predicted_again(lone_alloy, computed, tmp_path):
     """Interval and distance follow from nothing but the model."""
     bundled = json.loads((computed / layout.MANIFEST).read_text())
     assert bundled["predictions"] == 1
@@ -488,6 +488,7 @@ def test_counts_and_sizes_have_limits():
 
 # --- hostile archives -------------------------------------------------------------------------------------------------
 
+JOINS = "INSERT INTO db_dbgroup_dbnodes (id, dbgroup_id, dbnode_id)"
 NODE = "WHERE id = (SELECT max(id) FROM db_dbnode WHERE node_type LIKE 'data.core.structure%')"
 FILES = json.dumps({"o": {"../../evil": {"k": "0" * 64}}})
 DEEP = json.dumps({"o": {"folder": {"o": {"..": {"o": {}}}}}})
@@ -511,7 +512,7 @@ DEEP = json.dumps({"o": {"folder": {"o": {"..": {"o": {}}}}}})
         ("CREATE VIEW evil AS SELECT 1", "view"),
         ("UPDATE db_dbgroup SET type_string = 'core.auto'", "group"),
         ("DELETE FROM db_dbgroup_dbnodes; DELETE FROM db_dbgroup", "group"),
-        (f"INSERT INTO db_dbgroup_dbnodes SELECT 99, 1, id FROM db_dbnode {NODE}", "StructureData"),
+        (f"{JOINS} SELECT 999999, (SELECT id FROM db_dbgroup), id FROM db_dbnode {NODE}", "StructureData"),
         ("DROP TABLE db_dblog", "cannot be read"),
         ("DROP TABLE db_dbnode", "cannot be read"),
     ],

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from conftest import PAIR
 
 from aiida_hardcoat.cli import COMMANDS, cmd_root
+from aiida_hardcoat.data.catalogue import CatalogueGroup
 from aiida_hardcoat.data.elastic import ElasticData
 
 VERDI = str(Path(sys.executable).parent / "verdi")
@@ -150,7 +151,8 @@ def test_list_search_and_show_agree(alloy):
         assert contents["tensor"] == entry.tensor
     newest = (
         orm.QueryBuilder()
-        .append(ElasticData, filters={"label": entry.label}, project="uuid")
+        .append(CatalogueGroup, filters={"label": "catalogue"}, tag="group")
+        .append(ElasticData, with_group="group", filters={"label": entry.label}, project="uuid")
         .order_by({ElasticData: {"id": "desc"}})
     )
     assert json.loads(invoke("show", entry.label, "--format", "json").stdout)["uuid"] == newest.first()[0]
