@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 # Two to four tests at once; each process loads PyTorch, so memory sets the limit.
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test coverage test-vasp test-qe test-slow lint types docs wheel benchmarks clean
+.PHONY: help demo test coverage test-vasp test-browser test-qe test-slow lint types docs wheel benchmarks clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16
@@ -30,13 +30,16 @@ demo: $(VENV)/run.stamp  ## TiN, Ti0.5Al0.5N and AlN from nothing to a table, in
 	$(BIN)/hardcoat demo
 
 test: $(VENV)/dev.stamp  ## the quick tests
-	$(PYTEST) $(PARALLEL) -m 'not slow and not vasp'
+	$(PYTEST) $(PARALLEL) -m 'not slow and not vasp and not browser'
 
 coverage: $(VENV)/dev.stamp  ## the quick tests, with coverage; half as long again
 	$(PYTEST) $(PARALLEL) --cov --cov-report=term -m 'not slow'
 
 test-vasp: $(VENV)/dev.stamp  ## the engine vasp, on a stand-in that writes VASP's files
 	$(PYTEST) $(PARALLEL) -m vasp
+
+test-browser: $(VENV)/dev.stamp  ## the web page in a headless Chromium
+	$(PYTEST) $(PARALLEL) -m browser
 
 test-qe: $(VENV)/dev.stamp  ## the engine quantumespresso with a real pw.x, the slow tests too
 	$(PYTEST) -m qe
