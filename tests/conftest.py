@@ -229,6 +229,15 @@ def prediction_values(fractions=None, structure_type="B1", bulk=250.0, shear=180
     }
 
 
+def empty_catalogue(label):
+    """The catalogue of that label without the entries of an earlier use: a module's fixtures can be made twice."""
+    from aiida_hardcoat.data.catalogue import catalogue
+
+    group = catalogue(label)
+    group.clear()
+    return group
+
+
 def linked(structure, node, inputs=()):
     """Store a node as if a calcfunction had made it from a structure."""
     from aiida.common.links import LinkType

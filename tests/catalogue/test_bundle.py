@@ -14,7 +14,7 @@ import pytest
 import yaml
 from aiida import orm
 from bundles import LEVEL, change_attributes, edited, forge, sha256, stored_entry, stored_prediction
-from conftest import TESTS, linked, rocksalt
+from conftest import TESTS, empty_catalogue, linked, rocksalt
 from pyarrow import parquet
 
 from aiida_hardcoat.catalogue.bundle import layout, verify
@@ -45,7 +45,7 @@ def learned_of(entry):
 @pytest.fixture(scope="module")
 def members(lone_alloy):
     """Made-up entries, all but the last with predictions, and one that was computed."""
-    group = catalogue(LABEL)
+    group = empty_catalogue(LABEL)
     entries = [stored_entry(**changes) for changes in ENTRIES]
     old, new = ({"model_fingerprint": name * 16, "model_sha256": name * 64} for name in "ab")
     stored_prediction(entries[0], bulk=240.0, **old)  # outdated: of the same model as the next
@@ -308,7 +308,7 @@ def test_a_bundle_is_replaced_when_asked_to_and_an_empty_folder_is_filled(bundle
     assert sorted(item.name for item in tmp_path.iterdir()) == ["empty", "ours"]
 
 
-def test_selections_and_licences_that_cannot_be(tmp_path):
+def test_selections_and_licences_that_cannot_be(members, tmp_path):
     refused("hardcoat run", tmp_path / "new", label="holds nothing")
     refused("no entry matches", tmp_path / "new", system="Zr-N")
     refused("CC-BY-4.0", tmp_path / "new", licence="CC-BY-4")
@@ -316,7 +316,7 @@ def test_selections_and_licences_that_cannot_be(tmp_path):
 
 
 def test_a_potcar_is_not_shared(tmp_path):
-    group = catalogue("licensed")
+    group = empty_catalogue("licensed")
     potcar = orm.SinglefileData(io.BytesIO(b"  PAW_PBE Ti\n TITEL = PAW_PBE Ti\n END of PSCTR-controll parameters\n"))
     values = stored_entry().base.attributes.all
     group.add_nodes(linked(orm.StructureData(ase=rocksalt()), ElasticData(**values), {"potential": potcar.store()}))
@@ -325,7 +325,7 @@ def test_a_potcar_is_not_shared(tmp_path):
 
 
 def test_a_type_of_node_that_no_import_takes_is_not_bundled(tmp_path):
-    group = catalogue("strange")
+    group = empty_catalogue("strange")
     values = stored_entry().base.attributes.all
     strange = orm.CifData(ase=rocksalt())
     group.add_nodes(linked(orm.StructureData(ase=rocksalt()), ElasticData(**values), {"cif": strange.store()}))

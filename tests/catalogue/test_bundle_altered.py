@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from bundles import change_attributes, edited, forge, rewrite, stored_entry, stored_prediction
-from conftest import entry_values
+from conftest import empty_catalogue, entry_values
 from pyarrow import parquet
 
 from aiida_hardcoat.calculations.elastic import tensor_fields
@@ -63,7 +63,7 @@ def off_by_a_little(value):
 @pytest.fixture(scope="module")
 def entry(aiida_profile):
     node = stored_entry()
-    catalogue(LABEL).add_nodes([node, stored_prediction(node)])
+    empty_catalogue(LABEL).add_nodes([node, stored_prediction(node)])
     return node
 
 

@@ -9,7 +9,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 from aiida import orm
-from conftest import entry_values, linked, prediction_values, rocksalt
+from conftest import empty_catalogue, entry_values, linked, prediction_values, rocksalt
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PathCollection
 from matplotlib.text import Annotation
@@ -27,7 +27,6 @@ from aiida_hardcoat.catalogue.thermodynamics import (
     preferred_table,
     stability_table,
 )
-from aiida_hardcoat.data.catalogue import catalogue
 from aiida_hardcoat.data.elastic import ElasticData
 from aiida_hardcoat.data.prediction import PROPERTIES, PredictionData
 from aiida_hardcoat.errors import InputError
@@ -92,6 +91,7 @@ def entries(aiida_profile):
     """TiN, which the model has seen, three alloys, AlN with clamped ions, one that is not stable, one without a
     prediction."""
     stored = {}
+    group = empty_catalogue(LABEL)
     for name, (changes, prediction) in {
         "TiN": ({"fractions": {"Ti": 1.0}, "formula": "TiN", "c11": 584.0}, {"bulk": 280.0, "in_training_data": True}),
         "AlN": ({"fractions": {"Al": 1.0}, "formula": "AlN", "c11": 432.0, "ions": "clamped"}, {"bulk": 200.0}),
@@ -105,10 +105,10 @@ def entries(aiida_profile):
         fractions = changes.get("fractions", {"Al": 0.5, "Ti": 0.5})
         structure = orm.StructureData(ase=rocksalt())
         stored[name] = linked(structure, ElasticData(**entry_values(**changes, **level)))
-        catalogue(LABEL).add_nodes([stored[name]])
+        group.add_nodes([stored[name]])
         if prediction is not None:
             values = prediction_values(fractions, **prediction)
-            catalogue(LABEL).add_nodes([linked(structure, PredictionData(**values))])
+            group.add_nodes([linked(structure, PredictionData(**values))])
     return stored
 
 
@@ -227,7 +227,7 @@ def test_parity_panels_show_points_intervals_errors_and_extremes(entries, learne
 
 
 def test_no_prediction_says_how_to_get_one(entries):
-    group = catalogue("figures without predictions")
+    group = empty_catalogue("figures without predictions")
     group.add_nodes([entries["alone"]])
     with pytest.raises(InputError, match="hardcoat ml predict --all --store"):
         parity.parity_data(label=group.label)

@@ -1,7 +1,7 @@
 """Mixing energies, stabilities and what follows, on entries whose energies come from known models."""
 
 import pytest
-from conftest import entry_values
+from conftest import empty_catalogue, entry_values
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +18,6 @@ from aiida_hardcoat.catalogue.thermodynamics import (
     stability_data,
     stability_table,
 )
-from aiida_hardcoat.data.catalogue import catalogue
 from aiida_hardcoat.data.elastic import ElasticData
 from aiida_hardcoat.errors import InputError
 from aiida_hardcoat.physics.mixing_models import BOLTZMANN, MixingModel
@@ -63,7 +62,7 @@ def entries(aiida_profile):
     # Three metals are no pseudo-binary system, and an end member alone is no system either.
     stored.append(entry({"Al": 0.5, "Ti": 0.25, "Zr": 0.25}, "B1", -17.0))
     stored.append(entry({"Zr": 1.0}, "B1", ENDS["Zr"]))
-    catalogue(LABEL).add_nodes(stored)
+    empty_catalogue(LABEL).add_nodes(stored)
     return stored
 
 

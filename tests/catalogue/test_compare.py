@@ -7,7 +7,7 @@ import sys
 import pytest
 from aiida import orm
 from aiida.tools.archive import create_archive
-from conftest import entry_values, linked, prediction_values, rocksalt
+from conftest import empty_catalogue, entry_values, linked, prediction_values, rocksalt
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,7 +15,6 @@ from aiida_hardcoat.catalogue.card import card, card_json
 from aiida_hardcoat.catalogue.compare import compare, summaries
 from aiida_hardcoat.catalogue.predictions import LEARNED, disagreement, predictions_of
 from aiida_hardcoat.catalogue.query import COLUMNS, search
-from aiida_hardcoat.data.catalogue import catalogue
 from aiida_hardcoat.data.elastic import ElasticData
 from aiida_hardcoat.data.prediction import PROPERTIES, PredictionData
 from aiida_hardcoat.errors import InputError
@@ -47,7 +46,7 @@ ENTRIES = {
 @pytest.fixture(scope="module", autouse=True)
 def entries(aiida_profile):
     """Entries by name, with the predictions for their structures."""
-    group, stored = catalogue(LABEL), {}
+    group, stored = empty_catalogue(LABEL), {}
     for name, (changes, predictions) in ENTRIES.items():
         structure = orm.StructureData(ase=rocksalt())
         entry = linked(structure, ElasticData(**entry_values(**changes)))

@@ -5,7 +5,7 @@ import random
 from pathlib import Path
 
 import pytest
-from conftest import entry_values
+from conftest import empty_catalogue, entry_values
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.collections import PathCollection
@@ -13,7 +13,6 @@ from matplotlib.collections import PathCollection
 from aiida_hardcoat.catalogue.level_figures import parity_figure, parity_points
 from aiida_hardcoat.catalogue.levels import COMPARED, compare_levels, mean_entry
 from aiida_hardcoat.catalogue.references import EXPERIMENT, STUDY, TABLES, Material, read_table, tables_with
-from aiida_hardcoat.data.catalogue import catalogue
 from aiida_hardcoat.data.elastic import ElasticData
 from aiida_hardcoat.errors import InputError
 
@@ -51,7 +50,7 @@ ENTRIES = [
 @pytest.fixture(scope="module", autouse=True)
 def entries(aiida_profile):
     stored = [ElasticData(**entry_values(**values)).store() for values in ENTRIES]
-    catalogue(LABEL).add_nodes(stored)
+    empty_catalogue(LABEL).add_nodes(stored)
     return stored
 
 

@@ -14,7 +14,7 @@ import requests
 import yaml
 from aiida import orm
 from ase.build import bulk
-from conftest import entry_values, linked, prediction_values, rattled_alloy, rocksalt
+from conftest import empty_catalogue, entry_values, linked, prediction_values, rattled_alloy, rocksalt
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +23,7 @@ from aiida_hardcoat.catalogue.optimade.fields import FIELDS
 from aiida_hardcoat.catalogue.optimade.files import write_optimade
 from aiida_hardcoat.catalogue.optimade.records import anonymous_formula, optimade_structures, reduced_formula
 from aiida_hardcoat.catalogue.optimade.server import catalogue_app, file_app, listen
-from aiida_hardcoat.data.catalogue import CatalogueGroup, catalogue
+from aiida_hardcoat.data.catalogue import CatalogueGroup
 from aiida_hardcoat.data.elastic import ElasticData
 from aiida_hardcoat.data.prediction import PredictionData
 from aiida_hardcoat.errors import InputError
@@ -62,7 +62,7 @@ def entries(aiida_profile):
         linked(structure_of(made_up["alloy"]), PredictionData(**prediction_values(bulk=bulk_modulus)))
         for bulk_modulus in (240.0, 260.0)
     ]
-    catalogue(LABEL).add_nodes([*made_up.values(), *predictions])
+    empty_catalogue(LABEL).add_nodes([*made_up.values(), *predictions])
     return made_up
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from aiida import orm
 from click.testing import CliRunner
-from conftest import entry_values, linked, prediction_values
+from conftest import empty_catalogue, entry_values, linked, prediction_values
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,9 +51,9 @@ ENTRIES = [
 def entries(aiida_profile):
     """Stored entries, some of them outside the group."""
     nodes = [ElasticData(**entry_values(**changes)).store() for changes in ENTRIES]
-    catalogue(LABEL).add_nodes(nodes)
+    empty_catalogue(LABEL).add_nodes(nodes)
     ElasticData(**entry_values()).store()
-    catalogue("another").add_nodes(ElasticData(**entry_values()).store())
+    empty_catalogue("another").add_nodes(ElasticData(**entry_values()).store())
     return nodes
 
 
@@ -217,7 +217,7 @@ def levels(aiida_profile):
     """Three levels of theory, two of them of one name."""
     known = [("one", "00aa11bb22cc33dd"), ("one", "00aa99ff88ee77dd"), ("two", "fedcba9876543210")]
     nodes = [ElasticData(**entry_values(level=level, level_fingerprint=digits)).store() for level, digits in known]
-    catalogue("three levels").add_nodes(nodes)
+    empty_catalogue("three levels").add_nodes(nodes)
     assert levels_of_theory("three levels") == known
     return dict(zip(known, [node.pk for node in nodes], strict=True))
 

@@ -4,10 +4,9 @@ import statistics
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from conftest import entry_values
+from conftest import empty_catalogue, entry_values
 
 from aiida_hardcoat.catalogue.selection import Level, materials, mean_entry, one_level
-from aiida_hardcoat.data.catalogue import catalogue
 from aiida_hardcoat.data.elastic import ElasticData
 from aiida_hardcoat.errors import InputError
 
@@ -37,8 +36,8 @@ def entries(aiida_profile):
     nodes[4].backend_entity.bare_model.ctime = NOON
     stored = [node.store() for node in nodes]
     assert stored[3].ctime > stored[4].ctime
-    catalogue(LABEL).add_nodes(stored)
-    catalogue(ONE).add_nodes(stored[2:])
+    empty_catalogue(LABEL).add_nodes(stored)
+    empty_catalogue(ONE).add_nodes(stored[2:])
     return stored
 
 

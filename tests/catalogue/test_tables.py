@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from aiida import orm
-from conftest import entry_values, linked, prediction_values, rocksalt
+from conftest import empty_catalogue, entry_values, linked, prediction_values, rocksalt
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,7 +18,6 @@ from aiida_hardcoat.catalogue.tables.constants import constants_table
 from aiida_hardcoat.catalogue.tables.figures import constants_figure, learned_figure, relaxation_figure, table_figure
 from aiida_hardcoat.catalogue.tables.learned import TEST_SET, learned_table
 from aiida_hardcoat.catalogue.tables.relaxation import QUANTITIES, relaxation_table
-from aiida_hardcoat.data.catalogue import catalogue
 from aiida_hardcoat.data.elastic import ElasticData
 from aiida_hardcoat.data.prediction import PROPERTIES, PredictionData
 from aiida_hardcoat.errors import InputError
@@ -63,7 +62,7 @@ ENTRIES = {
 
 
 def store(label, order):
-    group, stored = catalogue(label), {}
+    group, stored = empty_catalogue(label), {}
     model = orm.Dict({"card": CARD})
     for name in order:
         changes, predictions = ENTRIES[name]
@@ -373,7 +372,7 @@ def test_entries_without_a_prediction_are_named_with_the_command(third, entries)
 
 
 def test_a_level_without_predictions_says_what_to_run(entries):
-    catalogue("not predicted").add_nodes([entries["unstable"]])
+    empty_catalogue("not predicted").add_nodes([entries["unstable"]])
     with pytest.raises(InputError, match="hardcoat ml predict --all --store"):
         learned_table(label="not predicted")
 

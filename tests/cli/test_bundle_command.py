@@ -6,12 +6,12 @@ from functools import partial
 import pytest
 from bundles import stored_entry, stored_prediction
 from click.testing import CliRunner
+from conftest import empty_catalogue
 
 from aiida_hardcoat.catalogue.bundle import create, layout
 from aiida_hardcoat.catalogue.bundle.checksums import write_checksums
 from aiida_hardcoat.catalogue.bundle.create import create_bundle
 from aiida_hardcoat.cli.bundle import cmd_bundle
-from aiida_hardcoat.data.catalogue import catalogue
 
 LABEL = "bundles of the command"
 
@@ -19,7 +19,7 @@ LABEL = "bundles of the command"
 @pytest.fixture(scope="module")
 def bundle(aiida_profile, tmp_path_factory):
     entry = stored_entry()
-    catalogue(LABEL).add_nodes([entry, stored_prediction(entry)])
+    empty_catalogue(LABEL).add_nodes([entry, stored_prediction(entry)])
     folder = tmp_path_factory.mktemp("bundles") / "made"
     create_bundle(folder, label=LABEL)
     return folder
@@ -47,7 +47,7 @@ def test_create_verify_and_import(bundle, tmp_path):
     assert "nothing new" in invoke("import", tmp_path / "new", "--group", "by command").stdout
 
 
-def test_a_citation_without_authors_and_an_address_are_said(tmp_path):
+def test_a_citation_without_authors_and_an_address_are_said(bundle, tmp_path):
     result = invoke("create", tmp_path / "new")
     assert "--author" in result.stderr
     assert result.stdout.startswith(f"{tmp_path / 'new'}: 1 entries")
@@ -96,7 +96,7 @@ def test_what_is_no_bundle_is_one_line(bundle, command, what, tmp_path):
         (["--range", "c11=low:"], "no range"),
     ],
 )
-def test_what_cannot_be_bundled_is_one_line(tmp_path, arguments, words):
+def test_what_cannot_be_bundled_is_one_line(bundle, tmp_path, arguments, words):
     assert_refused(invoke("create", tmp_path / "new", *arguments), words)
     assert not any(tmp_path.iterdir())
 

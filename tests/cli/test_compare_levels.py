@@ -8,11 +8,10 @@ from functools import partial
 import pytest
 from aiida import orm
 from click.testing import CliRunner
-from conftest import entry_values
+from conftest import empty_catalogue, entry_values
 
 from aiida_hardcoat.catalogue import levels
 from aiida_hardcoat.cli import cmd_root
-from aiida_hardcoat.data.catalogue import catalogue
 from aiida_hardcoat.data.elastic import ElasticData
 
 LABEL = "levels of the command"
@@ -31,7 +30,7 @@ ENTRIES = [
 
 @pytest.fixture(scope="module", autouse=True)
 def stored(aiida_profile):
-    catalogue(LABEL).add_nodes([ElasticData(**entry_values(**values)).store() for values in ENTRIES])
+    empty_catalogue(LABEL).add_nodes([ElasticData(**entry_values(**values)).store() for values in ENTRIES])
 
 
 @pytest.fixture(autouse=True)

@@ -8,12 +8,11 @@ from functools import partial
 import pytest
 from aiida import orm
 from click.testing import CliRunner
-from conftest import entry_values, linked, prediction_values, rocksalt
+from conftest import empty_catalogue, entry_values, linked, prediction_values, rocksalt
 
 from aiida_hardcoat.catalogue import thermodynamics
 from aiida_hardcoat.catalogue.figures import maps, parity
 from aiida_hardcoat.cli.plot import PLOTS, cmd_plot
-from aiida_hardcoat.data.catalogue import catalogue
 from aiida_hardcoat.data.elastic import ElasticData
 from aiida_hardcoat.data.prediction import PredictionData
 
@@ -41,12 +40,12 @@ KINDS = ["mixing", "phase", "stability", "parity", "ductility", "toughness"]
 
 @pytest.fixture(scope="module", autouse=True)
 def stored(aiida_profile):
-    entries = []
+    group, entries = empty_catalogue(LABEL), []
     for values in ENTRIES:
         structure = orm.StructureData(ase=rocksalt())
         entries.append(linked(structure, ElasticData(**entry_values(**values))))
         prediction = linked(structure, PredictionData(**prediction_values(values["fractions"])))
-        catalogue(LABEL).add_nodes([entries[-1], prediction])
+        group.add_nodes([entries[-1], prediction])
     return entries
 
 
@@ -144,7 +143,7 @@ def test_directional_of_one_entry(tmp_path, stored):
         (("parity", "--level", "ase:one", "--model", "nobody"), "no prediction of a model 'nobody'"),
         (("toughness", "--level", "ase:one", "--hardness", "chen"), "chen_2011"),
         (("ductility", "--level", "ase:one", "--system", "Cr-N"), "hardcoat run"),
-        (("directional", "1e9"), "no entry '1e9'"),
+        (("directional", "999999999"), "no entry '999999999'"),
     ],
 )
 def test_mistakes_are_one_line(arguments, words):

@@ -8,11 +8,10 @@ from functools import partial
 import pytest
 from aiida import orm
 from click.testing import CliRunner
-from conftest import entry_values, linked, prediction_values, rocksalt
+from conftest import empty_catalogue, entry_values, linked, prediction_values, rocksalt
 
 from aiida_hardcoat.catalogue.tables import constants, learned, relaxation
 from aiida_hardcoat.cli.table import cmd_table
-from aiida_hardcoat.data.catalogue import catalogue
 from aiida_hardcoat.data.elastic import ElasticData
 from aiida_hardcoat.data.prediction import PredictionData
 
@@ -33,13 +32,14 @@ ENTRIES = [
 
 @pytest.fixture(scope="module", autouse=True)
 def stored(aiida_profile):
+    group = empty_catalogue(LABEL)
     for values in ENTRIES:
         structure = orm.StructureData(ase=rocksalt())
         entry = linked(structure, ElasticData(**entry_values(**values)))
-        catalogue(LABEL).add_nodes([entry, linked(structure, PredictionData(**prediction_values(entry.fractions)))])
+        group.add_nodes([entry, linked(structure, PredictionData(**prediction_values(entry.fractions)))])
     other = {**TIN, "level": "dft:two", "level_fingerprint": "2" * 16}
     both = [ElasticData(**entry_values(**values)).store() for values in (TIN, other)]
-    catalogue(f"{LABEL}, two levels").add_nodes(both)
+    empty_catalogue(f"{LABEL}, two levels").add_nodes(both)
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 from aiida.orm import StructureData
-from conftest import entry_values, linked, prediction_values, rocksalt
+from conftest import empty_catalogue, entry_values, linked, prediction_values, rocksalt
 
 from aiida_hardcoat.catalogue.site import build, data
 from aiida_hardcoat.data.catalogue import catalogue
@@ -55,7 +55,7 @@ def site(aiida_profile, alloy, tmp_path_factory):
         entry.label = HOSTILE if place == 0 else "ordinary"
         prediction = PredictionData(**prediction_values(changes["fractions"], entry.structure_type, bulk=240.0 + place))
         nodes += [linked(structure, entry), linked(structure, prediction)]
-    catalogue(LABEL).add_nodes(nodes)
+    empty_catalogue(LABEL).add_nodes(nodes)
     folder = tmp_path_factory.mktemp("site") / "page"
     made = build.build_site(folder, label=LABEL, title=HOSTILE, progress=False)
     return SimpleNamespace(url=(folder / "index.html").as_uri(), count=made["entries"], run=alloy.outputs.entry.uuid)

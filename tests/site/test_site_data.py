@@ -9,12 +9,11 @@ import numpy as np
 import pytest
 from aiida.orm import CalcJobNode, QueryBuilder, StructureData
 from click.testing import CliRunner
-from conftest import entry_values, linked, prediction_values, rocksalt
+from conftest import empty_catalogue, entry_values, linked, prediction_values, rocksalt
 
 from aiida_hardcoat.catalogue.site import build, data
 from aiida_hardcoat.catalogue.site.build import MARKER, build_site
 from aiida_hardcoat.catalogue.site.provenance import Ancestry, Described, Link, ancestry, graph
-from aiida_hardcoat.data.catalogue import catalogue
 from aiida_hardcoat.data.elastic import ElasticData
 from aiida_hardcoat.data.prediction import PredictionData
 from aiida_hardcoat.errors import InputError
@@ -41,7 +40,7 @@ def entries(aiida_profile):
         made.append(node)
     prediction = PredictionData(**prediction_values({"Al": 0.25, "Ti": 0.75}))
     linked(structure_of(made[2]), prediction)
-    catalogue(LABEL).add_nodes([*made, prediction])
+    empty_catalogue(LABEL).add_nodes([*made, prediction])
     return made
 
 
@@ -136,7 +135,7 @@ def test_structure_is_that_of_the_node(entries, tmp_path):
 
 
 def test_finished_run_has_both_structures_stresses_and_its_whole_provenance(alloy, tmp_path):
-    group = catalogue("page of a run")
+    group = empty_catalogue("page of a run")
     entry = alloy.outputs.entry
     group.add_nodes([entry, alloy.outputs.prediction])
     build_site(tmp_path / "page", label=group.label, progress=False)
@@ -203,7 +202,7 @@ def test_nodes_in_one_position_are_drawn_as_one():
 
 
 def test_structures_of_several_entries_lead_from_one_to_the_other(aiida_profile, tmp_path):
-    group = catalogue("page of relatives")
+    group = empty_catalogue("page of relatives")
     structure = StructureData(ase=rocksalt())
     made = [linked(structure, ElasticData(**entry_values(ions=ions))) for ions in ("relaxed", "clamped")]
     group.add_nodes(made)
