@@ -1,9 +1,10 @@
 """A temporary AiiDA profile full of made-up entries, of this project's own node types and with their provenance.
 
 Behind an entry stand a structure of 96 atoms and the calculation that made the entry from it; beside it the calculation
-and the node of a prediction for the same structure. Entries and predictions are members of the catalogue. Tensors are
-made up, but stable, and what follows from a tensor follows from it as in a real entry. The nodes go in by AiiDA's bulk
-insert, because storing each by itself would take many times as long.
+and the node of a prediction for the same structure. Entries and predictions are members of the catalogue. Tensors,
+volumes and energies are made up, tensors being stable; the rest follows from these, from the composition and from the
+level of theory as in a real entry, so that a bundle of such entries verifies. Each entry is made and checked as a node
+of this package. All nodes go in by AiiDA's bulk insert, because storing each by itself would take many times as long.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import random
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -22,16 +24,26 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # AiiDA makes its folder when it is imported
+    from ase import Atoms
+
+    from aiida_hardcoat.data.flat import FlatData
 
 METALS = {"Al": 26.98, "Cr": 52.0, "Hf": 178.5, "Nb": 92.91, "Ta": 180.9, "Ti": 47.87, "V": 50.94, "Zr": 91.22}
 """Atomic mass of each metal, u."""
+NITROGEN = 14.007
 STRUCTURES = {"B1": "cubic", "B3": "cubic", "B4": "hexagonal"}
+WURTZITE = {"a": 3.1, "c": 4.98, "u": 0.38}
+"""The lattice of B4 before it is scaled to an entry's volume; Angstrom, u in units of c."""
 SITES = 48
 """Metal sites of a cell of 96 atoms."""
+STRIDE = 29
+"""Compositions come in steps of this many metal sites, so that few entries already span the range of x."""
 TENSORS = 400
 """Different tensors for each crystal class; more entries than that repeat them."""
-LEVELS = (("ase:7net-l3i5", "87c3f978fb30a25a"), ("ase:7net-0", "24bece535485fe02"))
+LEVELS = ({"engine": "ase", "model": "7net-l3i5"}, {"engine": "ase", "model": "7net-0"})
 BATCH = 100
 """Entries for one insertion: the time that AiiDA takes for one grows with the square of it."""
 FIRST = datetime(2026, 1, 1, tzinfo=UTC)
@@ -63,21 +75,27 @@ def synthetic_profile(storage: str = "sqlite") -> Iterator[Any]:
             config.set_default_profile(profile.name)
             config.store()
             load_profile(profile.name)
-            yield profile
-            get_manager().unload_profile()
+            try:
+                yield profile
+            finally:
+                get_manager().unload_profile()
 
 
 @contextmanager
 def postgresql_server(storage: str) -> Iterator[dict[str, Any]]:
-    """How to reach a PostgreSQL that runs until the end; nothing for another storage."""
+    """How to reach a PostgreSQL that runs until the end; nothing for another storage.
+
+    Its programs are those on PATH, or where Debian has them. Where there are none the command ends with 2.
+    """
     if storage != "postgresql":
         yield {}
         return
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     programs += [Path(found).parent for found in [shutil.which("initdb")] if found]
     if not programs:
-        raise SystemExit("no PostgreSQL here: `apt-get install postgresql` brings initdb and pg_ctl")
-    # PostgreSQL refuses to run as root.
+        print("no PostgreSQL here: `apt-get install postgresql` brings initdb and pg_ctl", file=sys.stderr)
+        raise SystemExit(2)
+    # PostgreSQL refuses to run as root; Debian's package makes this user.
     other = ["setpriv", "--reuid", "postgres", "--regid", "postgres", "--init-groups"] if os.geteuid() == 0 else []
     with tempfile.TemporaryDirectory(prefix="hardcoat-postgresql-") as folder:
         if other:
@@ -146,82 +164,112 @@ def store_entries(number: int, first: int = 0) -> None:
 
 def hash_nodes() -> None:
     """Give every node the hash that it has when AiiDA stores it; some milliseconds a node."""
+    from aiida.manage import get_manager
     from aiida.orm import Node, QueryBuilder
 
-    for node in QueryBuilder().append(Node, project="*").all(flat=True):
-        node.base.caching.rehash()
+    nodes = QueryBuilder().append(Node, project="*").all(flat=True)
+    with get_manager().get_profile_storage().transaction():
+        for node in nodes:
+            node.base.caching.rehash()
 
 
 def made_up(place: int, generator: random.Random) -> list[dict[str, Any]]:
     """Rows of the five nodes of one entry: structure, calculation, entry, calculation, prediction."""
+    from aiida.orm import StructureData
+
+    from aiida_hardcoat.calculations.elastic import level_fingerprint
     from aiida_hardcoat.data.elastic import ElasticData, entry_label
     from aiida_hardcoat.data.prediction import PredictionData
 
     pairs = list(combinations(METALS, 2))
     place, pair = divmod(place, len(pairs))
     place, kind = divmod(place, len(STRUCTURES))
-    place, count = divmod(place, SITES)
+    place, step = divmod(place, SITES)
     place, clamped = divmod(place, 2)
-    place, level = divmod(place, len(LEVELS))
-    metals, structure_type = pairs[pair], list(STRUCTURES)[kind]
-    counts = {metal: number for metal, number in zip(metals, (count + 1, SITES - count - 1), strict=True) if number}
-    composition = composition_fields(counts)
-    structure = structure_attributes(counts, structure_type, generator)
+    place, number = divmod(place, len(LEVELS))
+    structure_type, level = list(STRUCTURES)[kind], LEVELS[number]
+    first = STRIDE * step % SITES + 1
+    occupied = zip(pairs[pair], (first, SITES - first), strict=True)
+    counts = {metal: sites for metal, sites in occupied if sites}
+    volume = generator.uniform(17.0, 24.0)
+    composition = {
+        **composition_fields(tuple(counts.items())),
+        "structure_type": structure_type,
+        "number_of_atoms": 2 * SITES,
+    }
     entry = {
         **composition,
-        "structure_type": structure_type,
         "relaxed_structure_type": structure_type,
         "crystal_class": STRUCTURES[structure_type],
         "ions": ("relaxed", "clamped")[clamped],
-        "number_of_atoms": 2 * SITES,
         "number_of_formula_units": SITES,
-        "level": LEVELS[level][0],
-        "level_fingerprint": LEVELS[level][1],
-        "level_of_theory": {"engine": "ase", "model": LEVELS[level][0].partition(":")[2]},
+        "level": f"{level['engine']}:{level['model']}",
+        "level_fingerprint": level_fingerprint(level),
+        "level_of_theory": level,
         "energy_per_formula": generator.uniform(-20.0, -17.0),
-        "volume_per_formula": generator.uniform(17.0, 24.0),
-        **dict(tensor_fields(STRUCTURES[structure_type], generator.randrange(TENSORS))),
+        **tensor_fields(STRUCTURES[structure_type], generator.randrange(TENSORS)),
         "cell_shape": "cubic",
         "sqs_seed": place,
         "sqs_objective": generator.uniform(0.0, 0.1),
         "sqs_percentile": generator.uniform(0.0, 1.0),
         "sqs_occupation_hash": f"{generator.getrandbits(64):016x}",
         "hardcoat_version": "synthetic",
-        "schema_version": ElasticData.SCHEMA_VERSION,
     }
-    prediction = {
-        **composition,
-        "structure_type": structure_type,
-        "number_of_atoms": 2 * SITES,
-        **learned_fields(entry, generator),
-        "hardcoat_version": "synthetic",
-        "schema_version": PredictionData.SCHEMA_VERSION,
-    }
+    entry |= volume_fields(counts, structure_type, volume, entry)
+    prediction = {**composition, **learned_fields(entry, generator), "hardcoat_version": "synthetic"}
     label = entry_label(structure_type, composition["system"], composition["x"])
+    structure = structure_attributes(counts, structure_type, volume, generator)
     return [
-        node("data.core.structure.StructureData.", structure),
+        node(StructureData.class_node_type, structure),
         calculation("elastic_entry", "aiida_hardcoat.calculations.elastic"),
-        node("data.hardcoat.elastic.ElasticData.", entry, label),
+        node(ElasticData.class_node_type, checked(ElasticData(**entry)), label),
         calculation("learned_moduli", "aiida_hardcoat.calculations.prediction"),
-        node("data.hardcoat.prediction.PredictionData.", prediction, label),
+        node(PredictionData.class_node_type, checked(PredictionData(**prediction)), label),
     ]
 
 
-def composition_fields(counts: dict[str, int]) -> dict[str, Any]:
-    fractions = {metal: number / SITES for metal, number in counts.items()}
+def checked(made: FlatData) -> dict[str, Any]:
+    """Attributes of an entry or a prediction, after the checks that come with storing it."""
+    attributes = made.base.attributes.all
+    made.check_consistency(attributes)
+    return attributes
+
+
+@cache
+def composition_fields(counts: tuple[tuple[str, int], ...]) -> dict[str, Any]:
+    from aiida_hardcoat.physics.composition import parse_composition
+
+    composition = parse_composition("".join(f"{metal}{number}" for metal, number in counts) + f"N{SITES}")
     return {
-        "system": "-".join([*fractions, "N"]),
-        "formula": "".join(f"{metal}{fraction:g}" if fraction < 1 else metal for metal, fraction in fractions.items())
-        + "N",
-        "elements": sorted([*fractions, "N"]),
-        "fractions": fractions,
-        "x": next(iter(fractions.values())),
+        "system": composition.system,
+        "formula": composition.formula,
+        "elements": list(composition.elements),
+        "fractions": {metal: float(fraction) for metal, fraction in composition.fractions},
+        "x": composition.x,
+    }
+
+
+def volume_fields(counts: dict[str, int], structure_type: str, volume: float, moduli: dict[str, Any]) -> dict[str, Any]:
+    """What follows from the volume of a formula unit, Angstrom^3, with the metals in it and the entry's moduli."""
+    from aiida_hardcoat.physics import acoustics
+
+    masses = [SITES * NITROGEN, *(METALS[metal] * number for metal, number in counts.items())]
+    density = acoustics.density(masses, SITES * volume)
+    velocities = acoustics.sound_velocities(moduli["bulk_modulus"], moduli["shear_modulus"], density)
+    return {
+        "volume_per_formula": volume,
+        "density": density,
+        "lattice_a": (4 * volume) ** (1 / 3) if structure_type != "B4" else WURTZITE["a"] * scale("B4", volume),
+        "debye_temperature": acoustics.debye_temperature(velocities.mean, 2 / volume),
+        "sound_velocity_longitudinal": velocities.longitudinal,
+        "sound_velocity_transverse": velocities.transverse,
+        "sound_velocity_mean": velocities.mean,
     }
 
 
 @cache
-def tensor_fields(crystal_class: str, number: int) -> tuple[tuple[str, Any], ...]:
-    """What follows from one made-up stable tensor, as items."""
+def tensor_fields(crystal_class: str, number: int) -> dict[str, Any]:
+    """What follows from one made-up stable tensor alone."""
     import numpy as np
 
     from aiida_hardcoat.calculations import elastic
@@ -239,29 +287,25 @@ def tensor_fields(crystal_class: str, number: int) -> tuple[tuple[str, Any], ...
     tensor[[0, 1], [1, 0]] = c12
     tensor[[0, 1, 2, 2], [2, 2, 0, 1]] = c13
     errors = {f"{name}_modulus_error": 0.4 for name in ("bulk", "shear", "youngs")}
-    hexagonal = {"c_over_a": 1.6, "u": 0.38, "u_spread": 0.001} if crystal_class == "hexagonal" else {}
-    return tuple(
-        {
-            "density": 5000.0,
-            "lattice_a": 4.2,
-            **hexagonal,
-            "tensor_fitted": tensor.tolist(),
-            "standard_errors": np.full((6, 6), 0.5).tolist(),
-            "r_squared": 0.9999,
-            "residual": 0.1,
-            "largest_residual": 0.3,
-            "reference_stress": 0.05,
-            "number_of_strains": 24,
-            "number_of_equivalent_strains": 0,
-            "space_group": None,
-            "force_threshold": 0.001,
-            "evaluations": 500,
-            "seconds": 1000.0,
-            **elastic.tensor_fields(elastic_properties(tensor, crystal_class, density=5000.0, atoms_per_volume=0.1)),
-            **errors,
-            "poisson_ratio_error": 0.001,
-        }.items()
-    )
+    hexagonal = {"c_over_a": WURTZITE["c"] / WURTZITE["a"], "u": WURTZITE["u"], "u_spread": 0.0}
+    return {
+        **(hexagonal if crystal_class == "hexagonal" else {}),
+        "tensor_fitted": tensor.tolist(),
+        "standard_errors": np.full((6, 6), 0.5).tolist(),
+        "r_squared": 0.9999,
+        "residual": 0.1,
+        "largest_residual": 0.3,
+        "reference_stress": 0.05,
+        "number_of_strains": 24,
+        "number_of_equivalent_strains": 0,
+        "space_group": None,
+        "force_threshold": 0.001,
+        "evaluations": 500,
+        "seconds": 1000.0,
+        **elastic.tensor_fields(elastic_properties(tensor, crystal_class)),
+        **errors,
+        "poisson_ratio_error": 0.001,
+    }
 
 
 def learned_fields(entry: dict[str, Any], generator: random.Random) -> dict[str, Any]:
@@ -286,33 +330,40 @@ def learned_fields(entry: dict[str, Any], generator: random.Random) -> dict[str,
     return fields
 
 
-def structure_attributes(counts: dict[str, int], structure_type: str, generator: random.Random) -> dict[str, Any]:
-    """Attributes of a StructureData: the ideal lattice with metals at random sites."""
-    cell, sites = lattice(structure_type)
+def structure_attributes(
+    counts: dict[str, int], structure_type: str, volume: float, generator: random.Random
+) -> dict[str, Any]:
+    """Attributes of a StructureData: the parent lattice with metals at random sites and a volume for each formula."""
+    parent, factor = lattice(structure_type), scale(structure_type, volume)
     metals = [metal for metal, number in counts.items() for _ in range(number)]
     generator.shuffle(metals)
-    kinds = {**{metal: METALS[metal] for metal in counts}, "N": 14.007}
+    kinds = {**{metal: METALS[metal] for metal in counts}, "N": NITROGEN}
+    positions = (parent.positions * factor).tolist()
     return {
-        "cell": cell,
+        "cell": (parent.cell.array * factor).tolist(),
         **{f"pbc{axis}": True for axis in (1, 2, 3)},
         "kinds": [{"name": name, "symbols": [name], "weights": [1.0], "mass": mass} for name, mass in kinds.items()],
         "sites": [
-            {"kind_name": "N" if symbol == "N" else metals.pop(), "position": position} for symbol, position in sites
+            {"kind_name": "N" if symbol == "N" else metals.pop(), "position": position}
+            for symbol, position in zip(parent.get_chemical_symbols(), positions, strict=True)
         ],
     }
 
 
 @cache
-def lattice(structure_type: str) -> tuple[list[list[float]], list[tuple[str, list[float]]]]:
-    """Cell and sites of 48 metals (called Ti) and 48 N, Angstrom."""
+def lattice(structure_type: str) -> Atoms:
+    """48 metals (called Ti) and 48 N."""
     from ase.build import bulk
 
     if structure_type == "B4":
-        atoms = bulk("TiN", "wurtzite", a=3.1, c=4.98, u=0.38).repeat((3, 4, 2))
-    else:
-        name = {"B1": "rocksalt", "B3": "zincblende"}[structure_type]
-        atoms = bulk("TiN", name, a=4.24, cubic=True).repeat((2, 2, 3))
-    return atoms.cell.array.tolist(), list(zip(atoms.get_chemical_symbols(), atoms.positions.tolist(), strict=True))
+        return bulk("TiN", "wurtzite", **WURTZITE).repeat((3, 4, 2))
+    name = {"B1": "rocksalt", "B3": "zincblende"}[structure_type]
+    return bulk("TiN", name, a=4.24, cubic=True).repeat((2, 2, 3))
+
+
+def scale(structure_type: str, volume: float) -> float:
+    """What lengths of the lattice are multiplied by for a volume of the formula unit, Angstrom^3."""
+    return (SITES * volume / lattice(structure_type).get_volume()) ** (1 / 3)
 
 
 def node(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any, TypeVar
 
 import numpy as np
 from aiida.common.exceptions import AiidaException
 from aiida.common.links import LinkType
-from aiida.orm import Node
+from aiida.orm import Node, QueryBuilder
 
 from aiida_hardcoat.calculations.elastic import elastic_entry, level_fingerprint, tensor_fields
 from aiida_hardcoat.calculations.prediction import repeated_values
@@ -21,6 +23,11 @@ from aiida_hardcoat.physics.composition import parse_composition
 from aiida_hardcoat.physics.properties import elastic_properties
 from aiida_hardcoat.physics.prototypes import CRYSTAL_CLASSES
 from hardcoat_ml.errors import InputError as ModelInputError
+
+Made = TypeVar("Made", bound=FlatData)
+
+AT_ONCE = 100
+"""Nodes whose calculations are fetched by one query; to ask for each by itself takes as long as all other checks."""
 
 RELATIVE, ABSOLUTE = 1e-6, 1e-7
 """Numbers derived again by the same formulas differ by rounding, 1e-12 of themselves at most; other versions of the
@@ -40,6 +47,39 @@ MODEL_FIELDS = {
     "training_data": "training_data",
 }
 """Fields of a prediction, by what its model's node calls them."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a node was calculated from; nothing for one that no calculation made.
+
+    :ivar process_type: of the calculation.
+    :ivar inputs: of the calculation, by label.
+    """
+
+    process_type: str = ""
+    inputs: dict[str, Node] = field(default_factory=dict)
+
+
+def with_origins(nodes: Iterable[Made]) -> Iterator[tuple[Made, Origin]]:
+    """Nodes of one storage, each with what it was calculated from."""
+    remaining = iter(nodes)
+    while batch := list(islice(remaining, AT_ONCE)):
+        found = origins_of(batch)
+        yield from ((node, found.get(node.uuid, Origin())) for node in batch)
+
+
+def origins_of(nodes: Sequence[FlatData]) -> dict[str, Origin]:
+    """What nodes were calculated from, by UUID."""
+    query = QueryBuilder(backend=nodes[0].backend)
+    query.append(Node, filters={"uuid": {"in": [node.uuid for node in nodes]}}, tag="made", project="uuid")
+    create, take = ({"type": kind.value} for kind in (LinkType.CREATE, LinkType.INPUT_CALC))
+    query.append(Node, with_outgoing="made", edge_filters=create, tag="maker", project="process_type")
+    query.append(Node, with_outgoing="maker", edge_filters=take, edge_project="label", project="*")
+    found: dict[str, Origin] = {}
+    for uuid, process_type, node, label in query.iterall():
+        found.setdefault(uuid, Origin(process_type or "")).inputs[label] = node
+    return found
 
 
 def entry_findings(entry: ElasticData) -> list[Finding]:
@@ -103,34 +143,30 @@ def schema_findings(node: FlatData) -> Iterator[Finding]:
         yield Finding(node.label, "is not that of structure_type, system and x", node.uuid, "label", node.label, label)
 
 
-def refit_findings(entry: ElasticData) -> Iterator[Finding] | None:
+def refit_findings(entry: ElasticData, origin: Origin) -> Iterator[Finding] | None:
     """Fields that a new fit to the archived strained cells gives otherwise; None where these are not there."""
-    maker = entry.base.links.get_incoming(link_type=LinkType.CREATE).first()
-    if maker is None or not (maker.node.process_type or "").endswith(".elastic_entry"):
-        return None
-    inputs = maker.node.base.links.get_incoming(link_type=LinkType.INPUT_CALC).nested()
-    if "strained" not in inputs:
+    if not origin.process_type.endswith(".elastic_entry") or "strained" not in origin.inputs:
         return None
     try:
-        fitted = elastic_entry.__wrapped__(**inputs)  # type: ignore[attr-defined]
+        fitted = elastic_entry.__wrapped__(**origin.inputs)  # type: ignore[attr-defined]
     except UNFIT as error:
         return iter([Finding(entry.label, f"its inputs cannot be fitted: {' '.join(str(error).split())}", entry.uuid)])
     return differences(entry, fitted.base.attributes.all, "is not what a new fit to the archived cells gives")
 
 
-def prediction_findings(prediction: PredictionData) -> list[Finding]:
+def prediction_findings(prediction: PredictionData, origin: Origin) -> list[Finding]:
     """Fields of a prediction that do not follow from its moduli, composition and model."""
     found = list(schema_findings(prediction)) or consistency_findings(prediction)
-    model = inputs_of(prediction).get("model")
+    model = origin.inputs.get("model")
     if model is not None and not found:
         facts = {name: model.base.attributes.get(key, None) for name, key in MODEL_FIELDS.items()}
         found += differences(prediction, facts, "is not that of the model's node")
     return found
 
 
-def repeated_findings(prediction: PredictionData) -> Iterator[Finding] | None:
+def repeated_findings(prediction: PredictionData, origin: Origin) -> Iterator[Finding] | None:
     """Values that the model does not give again for the archived structure; None where it is not at hand."""
-    inputs = inputs_of(prediction)
+    inputs = origin.inputs
     if "structure" not in inputs or "model" not in inputs:
         return None
     try:
@@ -138,13 +174,6 @@ def repeated_findings(prediction: PredictionData) -> Iterator[Finding] | None:
     except (InputError, ModelInputError):
         return None
     return differences(prediction, values, "is not what the model says of the archived structure")
-
-
-def inputs_of(node: Node) -> dict[str, Node]:
-    maker = node.base.links.get_incoming(link_type=LinkType.CREATE).first()
-    if maker is None:
-        return {}
-    return {link.link_label: link.node for link in maker.node.base.links.get_incoming(link_type=LinkType.INPUT_CALC)}
 
 
 def differences(node: FlatData, derived: Mapping[str, Any], problem: str) -> Iterator[Finding]:

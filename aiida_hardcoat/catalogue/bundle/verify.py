@@ -20,6 +20,7 @@ from aiida_hardcoat.catalogue.bundle.derivation import (
     prediction_findings,
     refit_findings,
     repeated_findings,
+    with_origins,
 )
 from aiida_hardcoat.catalogue.bundle.findings import Finding, RefusedBundleError
 from aiida_hardcoat.catalogue.bundle.fingerprint import archive_lines, fingerprint
@@ -140,12 +141,12 @@ def by_uuid(lines: Iterable[str]) -> dict[str, str]:
 
 
 def check_entries(backend: StorageBackend, report: Report, refit: bool) -> None:
-    for entry in entries_of(backend):
+    for entry, origin in with_origins(entries_of(backend)):
         report.count("entries")
         report.findings += entry_findings(entry)
         if not refit:
             continue
-        found = refit_findings(entry)
+        found = refit_findings(entry, origin)
         if found is None:
             report.count("entries_without_cells")
         else:
@@ -157,10 +158,10 @@ def check_entries(backend: StorageBackend, report: Report, refit: bool) -> None:
 
 
 def check_predictions(backend: StorageBackend, report: Report, models: bool) -> None:
-    for prediction in predictions_of(backend):
+    for prediction, origin in with_origins(predictions_of(backend)):
         report.count("predictions")
-        report.findings += prediction_findings(prediction)
-        found = repeated_findings(prediction) if models else None
+        report.findings += prediction_findings(prediction, origin)
+        found = repeated_findings(prediction, origin) if models else None
         if found is not None:
             report.count("predicted_again")
             report.findings += found
