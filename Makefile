@@ -10,7 +10,10 @@ PYTEST := $(BIN)/python -m pytest
 # Two to four tests at once; each process loads PyTorch, so memory sets the limit.
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: help demo test coverage test-vasp test-browser test-qe test-slow lint types docs wheel benchmarks clean
+QUICK := not slow and not vasp and not browser and not services and not faults
+
+.PHONY: help demo test coverage test-vasp test-browser test-qe test-services test-faults test-slow lint types docs wheel \
+	benchmarks clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16
@@ -30,10 +33,10 @@ demo: $(VENV)/run.stamp  ## TiN, Ti0.5Al0.5N and AlN from nothing to a table, in
 	$(BIN)/hardcoat demo
 
 test: $(VENV)/dev.stamp  ## the quick tests
-	$(PYTEST) $(PARALLEL) -m 'not slow and not vasp and not browser'
+	$(PYTEST) $(PARALLEL) -m '$(QUICK)'
 
-coverage: $(VENV)/dev.stamp  ## the quick tests, with coverage; half as long again
-	$(PYTEST) $(PARALLEL) --cov --cov-report=term -m 'not slow'
+coverage: $(VENV)/dev.stamp  ## the quick tests and those of vasp and the browser, with coverage; half as long again
+	$(PYTEST) $(PARALLEL) --cov --cov-report=term -m 'not slow and not services and not faults'
 
 test-vasp: $(VENV)/dev.stamp  ## the engine vasp, on a stand-in that writes VASP's files
 	$(PYTEST) $(PARALLEL) -m vasp
@@ -43,6 +46,12 @@ test-browser: $(VENV)/dev.stamp  ## the web page in a headless Chromium
 
 test-qe: $(VENV)/dev.stamp  ## the engine quantumespresso with a real pw.x, the slow tests too
 	$(PYTEST) -m qe
+
+test-services: $(VENV)/dev.stamp  ## PostgreSQL, RabbitMQ, SSH and Slurm on loopback; by root, with Debian's packages
+	$(PYTEST) -m services tests/services
+
+test-faults: $(VENV)/dev.stamp  ## the same, with servers and jobs that die
+	$(PYTEST) -m faults
 
 test-slow: $(VENV)/dev.stamp  ## the tests that compute for minutes
 	$(PYTEST) -m slow

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from aiida_hardcoat.engines import ase_driver as driver
+from aiida_hardcoat.engines.ase_driver import relaxation
 from aiida_hardcoat.physics.elasticity import fit_tensor
 from aiida_hardcoat.physics.projection import project
 from aiida_hardcoat.physics.prototypes import CRYSTAL_CLASSES
@@ -43,15 +44,15 @@ def run_driver(atoms, task: str, settings: dict, strains: list | None) -> tuple[
         (folder / "input.json").write_text(json.dumps(job))
         started = time.perf_counter()
         driver.run(folder, report=lambda line: None)
-        lines = (folder / "records.jsonl").read_text().splitlines()[1:]
-    return sorted(map(json.loads, lines), key=lambda record: record["index"]), time.perf_counter() - started
+        records = driver.load_records(folder / "records.jsonl")
+    return [records[index] for index in sorted(records)], time.perf_counter() - started
 
 
 def run_alone(atoms, settings: dict, strains: list, curvature: float) -> list[dict]:
     """Each strained cell by itself, from its affine positions."""
     calculator, _ = driver.load_calculator(settings["model"], settings["model_options"])
     counter = driver.count_evaluations(calculator)
-    ours, driver.ATOM_CURVATURE = driver.ATOM_CURVATURE, curvature
+    ours, relaxation.ATOM_CURVATURE = relaxation.ATOM_CURVATURE, curvature
     records = []
     for number, strain in enumerate(strains, start=1):
         strained = driver.strained_copy(atoms, strain)
@@ -59,7 +60,7 @@ def run_alone(atoms, settings: dict, strains: list, curvature: float) -> list[di
         record, _ = driver.evaluate("relax_ions", strained, settings, None, counter, lambda line: None)
         print(f"    {number}/{len(strains)}: {record['evaluations']} evaluations", flush=True)
         records.append(record)
-    driver.ATOM_CURVATURE = ours
+    relaxation.ATOM_CURVATURE = ours
     return records
 
 
@@ -97,7 +98,7 @@ def main() -> None:
     print(f"this project: {sum(record['evaluations'] for record in ours)} evaluations, {seconds:.0f} s", flush=True)
     peers = {
         "alone, BFGS as ASE ships it": ASE_CURVATURE,
-        "alone, this project's starting curvature": driver.ATOM_CURVATURE,
+        "alone, this project's starting curvature": relaxation.ATOM_CURVATURE,
     }
     here = constants(ours, strains, crystal_class)
     for name, curvature in peers.items():

@@ -93,6 +93,20 @@ class SlowPotential(PairPotential):
         super().calculate(atoms, properties, system_changes)
 
 
+class LoggedPotential(PairPotential):
+    """The pair potential; each evaluation takes `seconds` and leaves the number of its process in `folder`."""
+
+    def __init__(self, folder: str, seconds: float = 0.0, **kwargs):
+        super().__init__(**kwargs)
+        self.log, self.seconds = Path(folder) / "evaluations.log", seconds
+
+    def calculate(self, atoms=None, properties=("energy",), system_changes=all_changes):
+        with self.log.open("a") as log:
+            log.write(f"{os.getpid()}\n")
+        time.sleep(self.seconds)
+        super().calculate(atoms, properties, system_changes)
+
+
 def raising(error: Exception):
     def fault(results):
         raise error

@@ -13,13 +13,14 @@ from aiida.common.folders import Folder
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
 from aiida_hardcoat.calculations.records import records_of
+from aiida_hardcoat.engines import ase_driver
+from aiida_hardcoat.engines.ase_driver.driver import INPUT
+from aiida_hardcoat.engines.ase_driver.files import PREVIOUS_RECORDS, PREVIOUS_STATE, RECORDS, STATE
 from aiida_hardcoat.engines.ase_settings import validate_ase_settings
 from aiida_hardcoat.errors import InputError
 
-DRIVER = "ase_driver.py"
-INPUT = "input.json"
-PREVIOUS = "previous.jsonl"
-RECORDS = "records.jsonl"
+DRIVER = "ase_driver"
+"""The package that runs in the job, as it is called there."""
 OUTPUT = "output.log"
 ERRORS = "errors.log"
 
@@ -42,11 +43,21 @@ def validate_strains(value: orm.List, _: Any) -> str | None:
     return None
 
 
+def level_of(node: orm.Data) -> dict[str, Any] | None:
+    """The level of theory of the job that made a node, where it says so."""
+    job = node.creator
+    if job is None or "summary" not in job.base.links.get_outgoing().all_link_labels():
+        return None
+    level: dict[str, Any] = job.outputs.summary["level_of_theory"]
+    return level
+
+
 class AseCalculation(CalcJob):
     """Energies, forces and stresses of a structure, or of its strained copies, from one load of an ASE calculator.
 
     The structures travel as one parent and a list of strains. What is finished is kept when a job is cut: the records
-    come back as one trajectory, which a later job accepts as ``previous`` and does not compute again.
+    come back as one trajectory, which a later job accepts as ``previous`` and does not compute again, and the state of
+    the structure in progress as a file, its ``checkpoint``, from which the later job goes on.
     """
 
     @classmethod
@@ -72,6 +83,12 @@ class AseCalculation(CalcJob):
             required=False,
             help="What an earlier job of the same inputs finished: not computed again.",
         )
+        spec.input(
+            "checkpoint",
+            valid_type=orm.SinglefileData,
+            required=False,
+            help="The state of the structure in which an earlier job of the same inputs was cut: it is gone on from.",
+        )
         spec.output(
             "trajectory",
             valid_type=orm.TrajectoryData,
@@ -79,6 +96,12 @@ class AseCalculation(CalcJob):
         )
         spec.output("summary", valid_type=orm.Dict, help="Level of theory, convergence, evaluations and times.")
         spec.output("structure", valid_type=orm.StructureData, required=False, help="The relaxed structure, if one.")
+        spec.output(
+            "checkpoint",
+            valid_type=orm.SinglefileData,
+            required=False,
+            help="The state of the structure in which the job was cut, arrays in NumPy's npz format.",
+        )
         spec.default_output_node = "summary"
 
         options: Any = spec.inputs["metadata"]["options"]  # type: ignore[index]
@@ -89,7 +112,7 @@ class AseCalculation(CalcJob):
 
         for status, label, message in (
             (302, "ERROR_OUTPUT_MISSING", "The job left no output: look at its standard error with `verdi calcjob`."),
-            (303, "ERROR_OUTPUT_CUT", "The output lacks its completion mark: the job was killed or timed out."),
+            (303, "ERROR_OUTPUT_CUT", "The job was killed, or its output was cut: nothing says that it is complete."),
             (304, "ERROR_OUTPUT_INVALID", "The output cannot be read: it was garbled on the way or while written."),
             (305, "ERROR_OUTPUT_NOT_FINITE", "Not a number in energy, forces or stress: check structure and model."),
             (310, "ERROR_OUT_OF_MEMORY", "Out of memory: use fewer atoms, a smaller model or a larger machine."),
@@ -109,19 +132,24 @@ class AseCalculation(CalcJob):
             "positions": [site.position for site in structure.sites],
             "strains": self.inputs.strains.get_list() if "strains" in self.inputs else None,
             "settings": self.inputs.settings.get_dict(),
+            "walltime": self.node.get_option("max_wallclock_seconds"),
         }
         with folder.open(INPUT, "w", encoding="utf8") as handle:
             json.dump(job, handle)
-        driver = resources.files("aiida_hardcoat.engines").joinpath(DRIVER).read_text()
-        with folder.open(DRIVER, "w", encoding="utf8") as handle:
-            handle.write(driver)
-        if "previous" in self.inputs:
-            with folder.open(PREVIOUS, "w", encoding="utf8") as handle:
-                handle.writelines(json.dumps(record) + "\n" for record in records_of(self.inputs.previous))
+        package = folder.get_subfolder(DRIVER, create=True)
+        for part in resources.files(ase_driver).iterdir():
+            if part.name.endswith(".py"):
+                with package.open(part.name, "w", encoding="utf8") as handle:
+                    handle.write(part.read_text("utf8"))
+        earlier = [self.inputs[name] for name in ("previous", "checkpoint") if name in self.inputs]
+        if earlier:
+            records = records_of(self.inputs.previous) if "previous" in self.inputs else []
+            with folder.open(PREVIOUS_RECORDS, "w", encoding="utf8") as handle:
+                handle.writelines(json.dumps(line) + "\n" for line in ({"level": level_of(earlier[0])}, *records))
 
         code_info = datastructures.CodeInfo()
         code_info.code_uuid = self.inputs.code.uuid
-        code_info.cmdline_params = [DRIVER]
+        code_info.cmdline_params = ["-m", DRIVER]
         code_info.stdout_name = OUTPUT
         code_info.stderr_name = ERRORS
 
@@ -129,5 +157,8 @@ class AseCalculation(CalcJob):
         calc_info.codes_info = [code_info]
         calc_info.retrieve_list = [OUTPUT, ERRORS]
         # The numbers are stored once, as the trajectory that the parser makes of them.
-        calc_info.retrieve_temporary_list = [RECORDS]
+        calc_info.retrieve_temporary_list = [RECORDS, STATE]
+        if "checkpoint" in self.inputs:
+            checkpoint = self.inputs.checkpoint
+            calc_info.local_copy_list = [(checkpoint.uuid, checkpoint.filename, PREVIOUS_STATE)]
         return calc_info

@@ -17,6 +17,7 @@ COMMANDS = {
     "doctor": ("aiida_hardcoat.cli.doctor", "What is there, what is missing, and how to mend it."),
     "demo": ("aiida_hardcoat.cli.demo", "TiN, Ti0.5Al0.5N and AlN in small cells, in minutes."),
     "run": ("aiida_hardcoat.cli.run", "From a composition to an entry of the catalogue."),
+    "campaign": ("aiida_hardcoat.cli.campaign", "Many alloys from a file: throttled, resumable."),
     "converge": ("aiida_hardcoat.cli.converge", "Elastic constants against a setting of the engine."),
     "list": ("aiida_hardcoat.cli.entries", "All entries."),
     "search": ("aiida_hardcoat.cli.entries", "Entries by system, structure, composition and properties."),

@@ -17,7 +17,6 @@ from aiida_hardcoat.cli.run import (
     nested,
     parse_value,
     set_threads,
-    share_engine_settings,
     work_folders,
 )
 from aiida_hardcoat.errors import InputError
@@ -53,6 +52,7 @@ def cmd_converge(composition: str, **choices: Any) -> None:
     reported; the others go on.
     """
     from aiida_hardcoat.physics.prototypes import FORMULA_UNITS, check_structure_type
+    from aiida_hardcoat.workflows.protocols import share_engine_settings
 
     variations = [variation(text) for text in choices["vary"]]
     figures = figure_paths(choices["plot"], [setting for setting, _ in variations])

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 NEEDED_MEGABYTES = 200
 
 
-def use_profile() -> Profile:
-    """Load the profile that the user named, or the default one.
+def find_profile() -> Profile:
+    """The profile that the user named, or the default one, without its storage.
 
     :raises InputError: when there is none.
     """
     from aiida.common.exceptions import ConfigurationError, MissingConfigurationError, ProfileConfigurationError
-    from aiida.manage import get_config, get_manager, load_profile
+    from aiida.manage import get_config, load_profile
 
     ctx = click.get_current_context(silent=True)
     name = ctx.meta.get("hardcoat.profile") if ctx is not None else None
@@ -37,12 +37,28 @@ def use_profile() -> Profile:
             " `hardcoat setup` makes one"
         )
     try:
-        profile = load_profile(name)
+        return load_profile(name)
     except ProfileConfigurationError:
         raise InputError("there is no default AiiDA profile: run `hardcoat setup`") from None
     except ConfigurationError as error:
         raise InputError(f"the AiiDA profile cannot be loaded: {error}") from None
-    get_manager().get_profile_storage()  # configures AiiDA's logging, which would otherwise undo what follows
+
+
+def use_profile() -> Profile:
+    """Load the profile that the user named, or the default one, and its storage.
+
+    :raises InputError: when there is none, or its storage does not answer.
+    """
+    from aiida.common.exceptions import UnreachableStorage
+    from aiida.manage import get_manager
+
+    profile = find_profile()
+    try:
+        get_manager().get_profile_storage()  # configures AiiDA's logging, which would otherwise undo what follows
+    except UnreachableStorage:
+        raise InputError(
+            f"the storage of profile '{profile.name}' does not answer: `hardcoat doctor` tells more"
+        ) from None
     # Progress and results are printed by the commands themselves; AiiDA's reports stay in the database.
     for handler in logging.getLogger("aiida").handlers:
         if isinstance(handler, logging.StreamHandler):

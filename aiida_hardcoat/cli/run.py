@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from aiida_hardcoat.cli.errors import DISK_FULL, is_disk_full, user_errors
-from aiida_hardcoat.errors import InputError, nearest
+from aiida_hardcoat.errors import InputError
 
 if TYPE_CHECKING:
     from aiida.engine import ProcessBuilder
@@ -95,7 +95,7 @@ def collect_overrides(choices: dict[str, Any]) -> dict[str, Any]:
 
     :raises InputError: for an override that is not KEY=VALUE, or an unknown protocol or key.
     """
-    from aiida_hardcoat.workflows.protocols import load_protocol
+    from aiida_hardcoat.workflows.protocols import load_protocol, share_engine_settings
 
     overrides: dict[str, Any] = {"sqs": {}, **nested("override", choices["overrides"], "strains.max_steps=200")}
     share_engine_settings(overrides)
@@ -111,36 +111,17 @@ def collect_overrides(choices: dict[str, Any]) -> dict[str, Any]:
     return overrides
 
 
-def share_engine_settings(overrides: dict[str, Any]) -> None:
-    """Let ``engine.KEY`` stand for the engine's setting of the relaxation and of the strains, which must be alike.
-
-    :raises InputError: when it is no mapping.
-    """
-    from aiida_hardcoat.workflows.protocols import PARTS, merged
-
-    shared = overrides.pop("engine", {})
-    if not isinstance(shared, dict):
-        raise InputError(f"override 'engine' must name a setting of the engine, as in engine.KEY=VALUE, not {shared!r}")
-    for part in PARTS if shared else ():
-        own = overrides.setdefault(part, {})
-        if isinstance(own, dict) and isinstance(own.get("engine_settings", {}), dict):
-            own["engine_settings"] = merged(shared, own.get("engine_settings", {}))
-
-
 def collect_options(items: tuple[str, ...]) -> dict[str, Any]:
     """The options of the jobs, nested.
 
-    :raises InputError: for an option that is not KEY=VALUE, or that AiiDA's jobs do not have.
+    :raises InputError: for an option that is not KEY=VALUE, or that jobs do not have or must not be given.
     """
     options = nested("option", items, "max_wallclock_seconds=86400")
     if not options:
         return {}
-    from aiida.engine import CalcJob
+    from aiida_hardcoat.engines.options import check_options
 
-    known: Any = CalcJob.spec().inputs["metadata"]["options"]  # type: ignore[index]
-    for key in options:
-        if key not in known:
-            raise InputError(f"jobs have no option '{key}': {nearest(key, sorted(known))}")
+    check_options(options)
     return options
 
 

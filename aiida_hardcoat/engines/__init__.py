@@ -94,6 +94,7 @@ class Engine(Protocol):
         model: str,
         settings: dict[str, Any],
         options: dict[str, Any],
+        jobs_at_once: int = 0,
     ) -> ProcessBuilder: ...
 
 

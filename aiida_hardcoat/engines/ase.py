@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from aiida_hardcoat.engines.ase_resources import has_queue, job_options, jobs_for
 from aiida_hardcoat.engines.ase_settings import validate_ase_settings, validate_model
 from aiida_hardcoat.engines.codes import code_finding, ensure_code, require_plugin
 
@@ -41,8 +43,9 @@ def check_settings(task: str, model: str, settings: dict[str, Any]) -> None:
 
 
 def level_settings(settings: dict[str, Any]) -> dict[str, Any]:
-    """The options of the model, beside the model itself."""
-    return {"model_options": {**DEFAULTS, **settings}["model_options"]}
+    """The options of the model, beside the model itself; on which device it runs changes numbers by rounding only."""
+    options = {**DEFAULTS, **settings}["model_options"]
+    return {"model_options": {key: value for key, value in options.items() if key != "device"}}
 
 
 def protocol_settings(protocol: str, part: str) -> dict[str, Any]:
@@ -101,12 +104,16 @@ def get_builder(
     model: str,
     settings: dict[str, Any],
     options: dict[str, Any],
+    jobs_at_once: int = 0,
 ) -> ProcessBuilder:
-    """Builder of :class:`~aiida_hardcoat.workflows.ase.AseWorkChain` for one task.
+    """Builder of :class:`~aiida_hardcoat.workflows.ase.AseWorkChain` for one task, or of the workchain that spreads the
+    strained cells of a large crystal over several of them.
 
     :param settings: ``force_thresholds`` (eV/Angstrom), ``stress_threshold`` (GPa), ``max_steps`` and, where they
-        differ from the defaults, ``model_options`` and ``optimiser``.
-    :param options: ``metadata.options`` of the CalcJob.
+        differ from the defaults, ``model_options``, ``optimiser`` and ``device``.
+    :param options: ``metadata.options`` of the CalcJob; on a computer with a scheduler,
+        :mod:`~aiida_hardcoat.engines.ase_resources` says what is left open.
+    :param jobs_at_once: jobs side by side at most where there are several; 0 for all.
     :raises InputError: for settings that are unknown or out of range.
     """
     from aiida import orm
@@ -114,11 +121,21 @@ def get_builder(
 
     complete = complete_settings(task, model, settings)
     validate_ase_settings(complete)
-    builder = cast(Any, WorkflowFactory("hardcoat.ase")).get_builder()
+    computer, atoms = code.computer, len(structure.sites)
+    parts, defaults = 1, {"resources": RESOURCES}
+    if computer is not None and has_queue(computer):
+        rows = [] if strains is None else strains.get_list()
+        parts = jobs_for(atoms, rows, task, model)
+        defaults = job_options(computer, atoms, max(math.ceil(len(rows) / parts), 1), task, model)
+    entry_point = "hardcoat.ase" if parts == 1 else "hardcoat.ase.spread"
+    builder = cast(Any, WorkflowFactory(entry_point)).get_builder()
+    if parts > 1:
+        builder.parts = orm.Int(parts)
+        builder.jobs_at_once = jobs_at_once
     builder.ase.code = code
     builder.ase.structure = structure
     if strains is not None:
         builder.ase.strains = strains
     builder.ase.settings = orm.Dict(complete)
-    builder.ase.metadata.options = {"resources": RESOURCES, **options}
+    builder.ase.metadata.options = {**defaults, **options}
     return cast("ProcessBuilder", builder)

@@ -264,12 +264,14 @@ def get_builder(
     model: str,
     settings: dict[str, Any],
     options: dict[str, Any],
+    jobs_at_once: int = 0,
 ) -> ProcessBuilder:
     """Builder of :class:`~aiida_hardcoat.workflows.quantumespresso.QuantumEspressoWorkChain` for one task.
 
     :param settings: ``force_thresholds`` (eV/Angstrom), ``stress_threshold`` (GPa), ``max_steps`` and, where they
         differ from those of the protocol `balanced`, the engine's own.
     :param options: ``metadata.options`` of the CalcJobs.
+    :param jobs_at_once: structures computed side by side at most; 0 for as many as the machine allows.
     :raises InputError: for settings that cannot be, or potentials that are not there.
     """
     from aiida import orm
@@ -285,4 +287,5 @@ def get_builder(
     builder.settings = orm.Dict(complete)
     builder.pseudos = find_pseudos(sorted(structure.get_symbols_set()), model, complete["pseudo_family"])
     builder.options = {"resources": RESOURCES, **options}
+    builder.jobs_at_once = jobs_at_once
     return cast("ProcessBuilder", builder)

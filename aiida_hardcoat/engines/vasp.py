@@ -260,12 +260,14 @@ def get_builder(
     model: str,
     settings: dict[str, Any],
     options: dict[str, Any],
+    jobs_at_once: int = 0,
 ) -> ProcessBuilder:
     """Builder of :class:`~aiida_hardcoat.workflows.vasp.VaspEngineWorkChain` for one task.
 
     :param settings: ``force_thresholds`` (eV/Angstrom), ``stress_threshold`` (GPa), ``max_steps`` and the keys of
         ``vasp.yaml``.
     :param options: ``metadata.options`` of the CalcJobs; one machine by default, filled as the computer says.
+    :param jobs_at_once: structures computed side by side at most; 0 for as many as the machine allows.
     :raises InputError: for settings that are unknown or out of range.
     """
     from aiida import orm
@@ -282,4 +284,5 @@ def get_builder(
         builder.strains = strains
     builder.settings = orm.Dict(complete)
     builder.options = {"resources": resources, **options}
+    builder.jobs_at_once = jobs_at_once
     return cast("ProcessBuilder", builder)

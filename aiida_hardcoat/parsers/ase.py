@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode
 from aiida.parsers import Parser
 
-from aiida_hardcoat.calculations.ase import ERRORS, OUTPUT, RECORDS
+from aiida_hardcoat.calculations.ase import ERRORS, OUTPUT, RECORDS, STATE
 from aiida_hardcoat.calculations.records import make_trajectory, summarise, with_geometry
 from aiida_hardcoat.engines.ase_driver import COMPLETION_MARK, FAILURE_MARK
+from aiida_hardcoat.engines.ase_driver.files import COMPLETE, FAILED, load_state
+from aiida_hardcoat.engines.ase_driver.limits import WALLTIME
 
 FAILURES = {
     "out_of_memory": "ERROR_OUT_OF_MEMORY",
@@ -27,30 +29,46 @@ RECORD_FAULTS = (
     ("exploded", "ERROR_GEOMETRY_EXPLODED"),
     ("not_converged", "ERROR_NOT_CONVERGED"),
 )
+SIGNS = (
+    ("memoryerror", "ERROR_OUT_OF_MEMORY"),
+    ("oom-kill", "ERROR_OUT_OF_MEMORY"),
+    ("out of memory", "ERROR_OUT_OF_MEMORY"),
+    ("memory limit", "ERROR_OUT_OF_MEMORY"),
+    ("no space left on device", "ERROR_DISK_FULL"),
+    ("due to time limit", "ERROR_SCHEDULER_OUT_OF_WALLTIME"),
+    ("due to node failure", "ERROR_SCHEDULER_NODE_FAILURE"),
+)
+"""What Python, the system and Slurm write to the standard error of a job that they end."""
+
+
+class Records(NamedTuple):
+    """What the file of records tells."""
+
+    level: dict[str, Any]
+    records: list[dict[str, Any]]
+    end: dict[str, Any]
+    intact: bool
 
 
 class AseParser(Parser):
-    """Whatever is finished is stored, also when the job failed; the exit code says what is missing."""
+    """Whatever is finished is stored, also when the job failed; the exit code says what is missing.
+
+    The records say themselves how the job ended. Its standard output is not asked as long as they do, because a second
+    start of the job empties it.
+    """
 
     def parse(self, **kwargs: Any) -> ExitCode | None:
-        codes = self.exit_codes
-        output = self.content(OUTPUT)
-        try:
-            path = Path(kwargs["retrieved_temporary_folder"]) / RECORDS
-            level, records, intact = read_records(path, len(self.node.inputs.structure.sites), self.number_asked)
-        except OSError:
-            return self.fault(output) or self.scheduler_fault() or codes.ERROR_OUTPUT_MISSING
-        if records:
-            self.store(level, records)
-        fault = self.fault(output) or self.scheduler_fault()
-        if fault:
-            return fault
-        if COMPLETION_MARK not in output.splitlines()[-1:]:
-            return codes.ERROR_OUTPUT_CUT
-        if not intact or len(records) != self.number_asked:
-            return codes.ERROR_OUTPUT_INVALID
-        statuses = {record["status"] for record in records}
-        return next((getattr(codes, label) for status, label in RECORD_FAULTS if status in statuses), None)
+        folder = Path(kwargs["retrieved_temporary_folder"])
+        atoms = len(self.node.inputs.structure.sites)
+        found = read_records(folder / RECORDS, atoms, self.number_asked)
+        state = {} if found.end.get("end") == COMPLETE else load_state(folder / STATE, atoms)
+        if found.records or "positions" in state:
+            self.store(found, state)
+        if state:
+            self.out("checkpoint", orm.SinglefileData(folder / STATE, filename=STATE))
+        if found.end.get("end") == COMPLETE:
+            return self.verdict(found)
+        return self.fault(found) or self.exit_codes.ERROR_OUTPUT_CUT
 
     @property
     def number_asked(self) -> int:
@@ -63,31 +81,47 @@ class AseParser(Parser):
         except OSError:
             return ""
 
-    def fault(self, output: str) -> ExitCode | None:
-        """What the driver said of itself before it stopped, or the shell of a killed process."""
+    def verdict(self, found: Records) -> ExitCode:
+        """On a job that came to its end, whatever befell it afterwards."""
+        if not found.intact or len(found.records) != self.number_asked:
+            return self.exit_codes.ERROR_OUTPUT_INVALID
+        statuses = {record["status"] for record in found.records}
+        return next(
+            (getattr(self.exit_codes, label) for status, label in RECORD_FAULTS if status in statuses), ExitCode()
+        )
+
+    def fault(self, found: Records) -> ExitCode | None:
+        """Why the job did not come to its end: what the driver said of itself comes first, then what others did."""
+        output, codes = self.content(OUTPUT), self.exit_codes
+        if found.end.get("end") == FAILED:
+            return self.failure(str(found.end.get("kind")), str(found.end.get("message")))
         for line in output.splitlines():
             if line.startswith(FAILURE_MARK):
                 kind, _, message = line.removeprefix(FAILURE_MARK).strip().partition(": ")
-                code: ExitCode = getattr(self.exit_codes, FAILURES.get(kind, "ERROR_CALCULATOR_FAILED"))
-                return code.format(reason=message)
+                return self.failure(kind, message)
+        if self.node.exit_status:  # the scheduler's, which a parser's own would hide
+            return ExitCode(self.node.exit_status, self.node.exit_message)
         errors = self.content(ERRORS) + self.content(str(self.node.get_option("scheduler_stderr")))
-        if "MemoryError" in errors or "oom-kill" in errors.lower() or "out of memory" in errors.lower():
-            return self.exit_codes.ERROR_OUT_OF_MEMORY
-        if "No space left on device" in errors:
-            return self.exit_codes.ERROR_DISK_FULL
+        for sign, label in SIGNS:
+            if sign in errors.lower():
+                code: ExitCode = getattr(codes, label)
+                return code
         # A driver that started reports what it lacks itself.
         if not output and any(sign in errors for sign in ("No module named", "command not found", "No such file")):
-            return self.exit_codes.ERROR_PACKAGE_MISSING.format(reason=errors.strip().splitlines()[-1])
-        return None
+            return codes.ERROR_PACKAGE_MISSING.format(reason=errors.strip().splitlines()[-1])
+        if found.end.get("end") == WALLTIME:
+            return codes.ERROR_SCHEDULER_OUT_OF_WALLTIME
+        if COMPLETION_MARK in output.splitlines()[-1:]:
+            return codes.ERROR_OUTPUT_INVALID
+        return None if output or found.records else codes.ERROR_OUTPUT_MISSING
 
-    def scheduler_fault(self) -> ExitCode | None:
-        """The scheduler's own verdict (walltime, memory), which a parser would otherwise hide."""
-        status = self.node.exit_status
-        return ExitCode(status, self.node.exit_message) if status else None
+    def failure(self, kind: str, message: str) -> ExitCode:
+        code: ExitCode = getattr(self.exit_codes, FAILURES.get(kind, "ERROR_CALCULATOR_FAILED"))
+        return code.format(reason=message)
 
-    def store(self, level: dict[str, Any], records: list[dict[str, Any]]) -> None:
+    def store(self, found: Records, state: dict[str, Any]) -> None:
         structure = self.node.inputs.structure
-        usable = sorted((r for r in records if "energy" in r), key=lambda record: record["index"])
+        usable = sorted((r for r in found.records if "energy" in r), key=lambda record: record["index"])
         if usable:
             trajectory = make_trajectory([site.kind_name for site in structure.sites], usable)
             if "strains" in self.node.inputs:
@@ -97,19 +131,31 @@ class AseParser(Parser):
             if "strains" not in self.node.inputs and usable[0]["status"] == "ok":
                 self.out("structure", with_geometry(structure, usable[0]["cell"], usable[0]["positions"]))
         task = self.node.inputs.settings["task"]
-        self.out("summary", orm.Dict(summarise(records, level=level, task=task, asked=self.number_asked)))
+        summary = summarise(found.records, level=found.level, task=task, asked=self.number_asked)
+        self.out("summary", orm.Dict({**summary, **in_progress(state)}))
 
 
-def read_records(path: Path, atoms: int, asked: int) -> tuple[dict[str, Any], list[dict[str, Any]], bool]:
-    """Level of theory, the sound records, and whether all were sound (a cut job breaks the last line)."""
+def in_progress(state: dict[str, Any]) -> dict[str, Any]:
+    """What the summary says of the structure in which the job was cut."""
+    if "positions" not in state:
+        return {}
+    return {"in_progress": {name: int(state[name]) for name in ("index", "steps", "evaluations")}}
+
+
+def read_records(path: Path, atoms: int, asked: int) -> Records:
+    """The sound records of a job, and whether all were sound: a cut job breaks the last line."""
     level: dict[str, Any] = {}
+    end: dict[str, Any] = {}
     records: dict[int, dict[str, Any]] = {}
     intact = True
-    for line in path.read_text("utf8", "replace").splitlines():
+    for line in path.read_text("utf8", "replace").splitlines() if path.exists() else ():
         try:
             entry = json.loads(line)
-            if "level" in entry:
-                level = entry["level"]
+            if "input" in entry:
+                level = entry.get("level", {})
+                continue
+            if "end" in entry:
+                end = entry
                 continue
             record = sound_record(entry, atoms)
         except (ValueError, KeyError, TypeError):
@@ -118,7 +164,7 @@ def read_records(path: Path, atoms: int, asked: int) -> tuple[dict[str, Any], li
         intact = intact and record["index"] in range(asked) and record["index"] not in records
         if record["index"] in range(asked):
             records.setdefault(record["index"], record)
-    return level, list(records.values()), intact
+    return Records(level, list(records.values()), end, intact)
 
 
 def sound_record(entry: dict[str, Any], atoms: int) -> dict[str, Any]:

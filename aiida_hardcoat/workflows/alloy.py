@@ -21,6 +21,7 @@ from aiida_hardcoat.physics.prototypes import parent
 from aiida_hardcoat.physics.strain import strain_set
 from aiida_hardcoat.workflows import elastic, relax
 from aiida_hardcoat.workflows.elastic import ElasticWorkChain
+from aiida_hardcoat.workflows.known_runs import ALLOY, digest_of
 from aiida_hardcoat.workflows.protocols import load_protocol
 from aiida_hardcoat.workflows.relax import (
     RelaxWorkChain,
@@ -150,8 +151,13 @@ class AlloyWorkChain(WorkChain):
         fill_engine_inputs(builder, code, engine, ions, options)
         return builder
 
+    def on_create(self) -> None:
+        """Leave the mark by which a campaign finds the run again."""
+        super().on_create()
+        self.node.base.extras.set(ALLOY, digest_of(self.node))
+
     def engine_inputs(self) -> dict[str, Any]:
-        return {name: self.inputs[name] for name in ("engine", "code", "ions", "options")}
+        return {name: self.inputs[name] for name in ("engine", "code", "ions", "options", "jobs_at_once")}
 
     def generate_structure(self) -> None:
         self.ctx.sqs = generate_sqs(self.inputs.sqs)

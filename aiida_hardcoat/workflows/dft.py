@@ -6,18 +6,19 @@ import os
 from typing import Any, cast
 
 from aiida import orm
-from aiida.engine import ExitCode, ProcessBuilder, ToContext, WorkChain, if_, while_
+from aiida.engine import ExitCode, ProcessBuilder, ToContext, if_, while_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_hardcoat.calculations.dft import is_sorted, relaxed_parent, sorted_structure, strained_structures
 from aiida_hardcoat.errors import InputError
 from aiida_hardcoat.workflows.relax import message_of
+from aiida_hardcoat.workflows.rolling import RollingWorkChain
 
 TRIES = 2
 """Submissions of one structure, each with all the repairs of its own workchain."""
 
 
-class DftWorkChain(WorkChain):
+class DftWorkChain(RollingWorkChain):
     """Relax a crystal and compute it where it came to rest, or compute its strained copies.
 
     An engine subclasses it and says how its code does each step:
@@ -41,13 +42,14 @@ class DftWorkChain(WorkChain):
         spec.input("strains", valid_type=orm.List, required=False, help="Rows of Voigt strains, engineering shear.")
         spec.input("settings", valid_type=orm.Dict, help="Task, model, thresholds, and the engine's own settings.")
         spec.input("options", valid_type=dict, non_db=True, default=dict, help="Options of the jobs.")
+        spec.input("jobs_at_once", valid_type=int, non_db=True, default=0, help="Structures at once; 0: what fits.")
         spec.outline(
             cls.setup,
             cls.look_ahead,
             cls.inspect_outlook,
             while_(cls.has_stage)(cls.run_relaxation, cls.inspect_relaxation),
             cls.make_structures,
-            while_(cls.has_waiting)(cls.run_structures, cls.inspect_structures),
+            while_(cls.has_unfinished)(cls.run_structures, cls.inspect_structures),
             if_(cls.has_finished)(cls.gather_results),
             cls.inspect_results,
         )
@@ -132,27 +134,29 @@ class DftWorkChain(WorkChain):
         else:
             self.ctx.structures = [self.ctx.parent]
         self.ctx.waiting = list(range(len(self.ctx.structures)))
+        self.ctx.running, self.ctx.processes = {}, {}
         self.ctx.tries = [0] * len(self.ctx.structures)
         self.ctx.reasons = {}
 
-    def has_waiting(self) -> bool:
-        return bool(self.ctx.waiting)
+    def has_unfinished(self) -> bool:
+        return bool(self.ctx.waiting or self.ctx.running)
 
     def run_structures(self) -> None:
-        """Submit as many as may run side by side."""
-        width = jobs_at_once(self.inputs.code.computer, self.inputs.options)
-        self.ctx.running, self.ctx.waiting = self.ctx.waiting[:width], self.ctx.waiting[width:]
-        for index in self.ctx.running:
-            name = f"structure_{index}"
+        """Submit as many as may run side by side; the first that ends makes room for the next."""
+        fitting = jobs_at_once(self.inputs.code.computer, self.inputs.options)
+        width = min(fitting, self.inputs.jobs_at_once or fitting)
+        while self.ctx.waiting and len(self.ctx.running) < width:
+            index = self.ctx.waiting.pop(0)
             self.ctx.tries[index] += 1
+            name = f"structure_{index}_again" if self.ctx.tries[index] > 1 else f"structure_{index}"
             builder = self.structure_builder(self.ctx.structures[index])
-            process = self.submit(labelled(builder, f"{name}_again" if self.ctx.tries[index] > 1 else name))
-            self.to_context(**{name: process})
+            self.ctx.running[index] = self.submit(labelled(builder, name)).pk
+        self.await_first(self.ctx.running)
 
     def inspect_structures(self) -> None:
         """Keep what finished; what failed waits for a second try of its own, once the others had their first."""
-        for index in self.ctx.running:
-            process = self.ctx[f"structure_{index}"]
+        for index, process in self.take_ended(self.ctx.running).items():
+            self.ctx.processes[index] = process.pk
             if process.is_finished_ok:
                 self.ctx.reasons.pop(index, None)
                 continue
@@ -172,7 +176,7 @@ class DftWorkChain(WorkChain):
         results = {
             f"{name}_{index}": node
             for index in self.finished()
-            for name, node in self.results_of(self.ctx[f"structure_{index}"]).items()
+            for name, node in self.results_of(orm.load_node(self.ctx.processes[index])).items()
         }
         strains = self.inputs.strains if "strains" in self.inputs else None
         try:

@@ -160,6 +160,7 @@ class ElasticWorkChain(WorkChain):
             model=model,
             settings={**engine_settings(self.inputs.settings.get_dict()), **findings},
             options=self.inputs.options,
+            jobs_at_once=self.inputs.jobs_at_once,
         )
 
     def results(self) -> ExitCode | None:

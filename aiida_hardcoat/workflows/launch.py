@@ -24,6 +24,7 @@ from aiida.manage.caching import enable_caching
 from aiida_hardcoat.calculations.ase import OUTPUT, AseCalculation
 from aiida_hardcoat.engines import load_engine
 from aiida_hardcoat.engines.ase_driver import COMPLETION_MARK
+from aiida_hardcoat.workflows.known_runs import RUNNER, end_lost_runs, this_process
 
 CACHED = (
     "aiida.calculations:hardcoat.*",
@@ -54,16 +55,25 @@ def caching(more: tuple[str, ...] = ()) -> Iterator[None]:
         yield
 
 
+Look = Callable[[list[Process]], object]
+"""Called every second or so with the processes that have not terminated, or have just done so."""
+
+
 def run(
-    builder: ProcessBuilder, report: Callable[[str], None], meanwhile: Callable[[], object] = lambda: None
+    builder: ProcessBuilder,
+    report: Callable[[str], None],
+    meanwhile: Callable[[], object] = lambda: None,
+    look: Look | None = None,
 ) -> orm.ProcessNode:
     """Run to the end and return the node; an interrupt kills the running jobs and ends the run in order.
 
-    :param report: called with each new line of progress of the running jobs.
+    :param report: called with each new line of progress.
+    :param look: follows the processes; by default it reports what the jobs write to their output.
     :param meanwhile: preparations for later, called in a thread of their own while the first job runs; what they raise
         is for whoever needs them to find out.
     :raises OSError: when the disk of the profile is full.
     """
+    end_lost_runs()
     # No communicator: a broker runs only where a daemon does, and this run needs neither.
     runner = get_manager().create_runner(communicator=None, poll_interval=CHILD_POLL_SECONDS)
     processes: list[Process] = []
@@ -78,20 +88,21 @@ def run(
         report("interrupted: keeping what the running job has finished (once more to drop it)")
         next(interrupts, kill_all)(processes)
 
-    def interrupt(*_: object) -> None:
-        # Only the loop may print or touch processes: the signal can come in the middle of either.
-        runner.loop.call_soon_threadsafe(end)
-
     # Children of a process without a daemon can only be reached through the objects in this interpreter.
     runner.instantiate_process = remember  # type: ignore[method-assign]
-    handlers = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in handlers:
+        # The loop's own handler is told of a signal whatever AiiDA's calcfunctions do: each puts its handler in place
+        # and then what was there before, which is wrong where two of them overlap.
+        runner.loop.add_signal_handler(number, end)
     try:
         with (
             rare_garbage_collection(),
             caching(load_engine(builder["engine"].value)[0].cached() if "engine" in builder else ()),
         ):
             root = runner.instantiate_process(builder)
-            watcher = runner.loop.create_task(watch(processes, report, meanwhile))
+            root.node.base.extras.set(RUNNER, this_process())
+            watcher = runner.loop.create_task(watch(processes, report, meanwhile, look or job_reporter(report)))
             stepping = runner.loop.create_task(root.step_until_terminated())
             wait(runner, [stepping, watcher], return_when=asyncio.FIRST_COMPLETED)
             if watcher.done():
@@ -103,6 +114,7 @@ def run(
             wait(runner, [watcher])
     finally:
         for number, handler in handlers.items():
+            runner.loop.remove_signal_handler(number)
             signal.signal(number, handler)
         del runner.instantiate_process
     return root.node
@@ -150,10 +162,9 @@ def kill_all(processes: list[Process]) -> None:
 
 
 async def watch(
-    processes: list[Process], report: Callable[[str], None], meanwhile: Callable[[], object] = lambda: None
+    processes: list[Process], report: Callable[[str], None], meanwhile: Callable[[], object], look: Look
 ) -> None:
-    """Report what the running jobs write to their output, as long as it lies on this machine; mind the disk."""
-    read: dict[str, int] = {}
+    """Follow the running processes; mind the disk."""
     preparing: asyncio.Future | None = None
     storage = Path(get_config().dirpath)
     stopping = False
@@ -167,12 +178,25 @@ async def watch(
             stop(processes)
         if preparing is None and any(isinstance(one, CalcJob) and one.node.get_job_id() for one in processes):
             preparing = asyncio.ensure_future(asyncio.to_thread(quietly, meanwhile))
+        ended = [process for process in processes if process.has_terminated()]
+        look(processes)
+        for process in ended:  # a campaign has thousands
+            processes.remove(process)
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def job_reporter(report: Callable[[str], None]) -> Look:
+    """Report what the running jobs write to their output, as long as it lies on this machine."""
+    read: dict[str, int] = {}
+
+    def look(processes: list[Process]) -> None:
         for process in processes:
             if isinstance(process, AseCalculation):
                 report_new_lines(process.node, read, report)
             elif isinstance(process, CalcJob):
                 report_state(process.node, read, report)
-        await asyncio.sleep(POLL_SECONDS)
+
+    return look
 
 
 def quietly(prepare: Callable[[], object]) -> None:

@@ -10,6 +10,7 @@ from aiida.engine import ExitCode, ProcessBuilder, ToContext, WorkChain
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_hardcoat.engines import DEFAULT, load_engine
+from aiida_hardcoat.engines.options import check_options
 from aiida_hardcoat.errors import InputError
 from aiida_hardcoat.workflows.protocols import load_protocol
 
@@ -56,22 +57,55 @@ def validate_ions(value: orm.Str, _: Any) -> str | None:
     return None if value.value in TASKS else f"ions must be one of {', '.join(TASKS)}, not '{value.value}'"
 
 
+def validate_options(value: dict[str, Any], _: Any) -> str | None:
+    try:
+        check_options(value)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def validate_jobs_at_once(value: int, _: Any) -> str | None:
+    return None if value >= 0 else f"jobs_at_once must be at least 0, not {value}"
+
+
 def define_engine_inputs(spec: WorkChainSpec) -> None:
     """The inputs that every workchain needs to reach an engine."""
     spec.input("engine", valid_type=orm.Str, validator=validate_engine, help="Engine and model: `ase:7net-l3i5`.")
     spec.input("code", valid_type=orm.AbstractCode, help="The code that the engine runs.")
     spec.input("ions", valid_type=orm.Str, validator=validate_ions, help="`relaxed` or `clamped`.")
-    spec.input("options", valid_type=dict, non_db=True, default=dict, help="Options of the jobs: resources, walltime.")
+    spec.input(
+        "options",
+        valid_type=dict,
+        non_db=True,
+        default=dict,
+        validator=validate_options,
+        help="Options of the jobs: resources, walltime.",
+    )
+    spec.input(
+        "jobs_at_once",
+        valid_type=int,
+        non_db=True,
+        default=0,
+        validator=validate_jobs_at_once,
+        help="Jobs that one step may have in the queue together; 0: as many as the machine allows.",
+    )
 
 
 def fill_engine_inputs(
-    builder: ProcessBuilder, code: orm.AbstractCode, engine: str, ions: str, options: dict[str, Any] | None
+    builder: ProcessBuilder,
+    code: orm.AbstractCode,
+    engine: str,
+    ions: str,
+    options: dict[str, Any] | None,
+    jobs_at_once: int = 0,
 ) -> None:
     """Set the inputs of :func:`define_engine_inputs`."""
     builder.engine = orm.Str(engine)
     builder.code = code
     builder.ions = orm.Str(ions)
     builder.options = options or {}
+    builder.jobs_at_once = jobs_at_once
 
 
 class RelaxWorkChain(WorkChain):
@@ -129,6 +163,7 @@ class RelaxWorkChain(WorkChain):
             model=model,
             settings=engine_settings(self.inputs.settings.get_dict()),
             options=self.inputs.options,
+            jobs_at_once=self.inputs.jobs_at_once,
         )
         return ToContext(relaxation=self.submit(builder))
 

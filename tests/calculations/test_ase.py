@@ -1,6 +1,9 @@
 """The CalcJob of the engine `ase` and its parser, on what jobs leave behind."""
 
 import json
+import shutil
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -14,9 +17,10 @@ from aiida.manage import get_manager
 from aiida.plugins import CalculationFactory, ParserFactory
 from conftest import rattled_alloy
 
-from aiida_hardcoat.calculations.ase import DRIVER, INPUT, OUTPUT, PREVIOUS, RECORDS
+from aiida_hardcoat.calculations.ase import DRIVER, INPUT, OUTPUT, RECORDS, STATE
 from aiida_hardcoat.calculations.records import make_trajectory, records_of
 from aiida_hardcoat.engines import ase_driver as driver
+from aiida_hardcoat.engines.ase_driver.files import PREVIOUS_RECORDS, level_in
 from aiida_hardcoat.parsers.ase import read_records
 
 SETTINGS = {
@@ -28,6 +32,7 @@ SETTINGS = {
     "stress_threshold": 0.1,
     "max_steps": 100,
 }
+END = json.dumps({"end": "complete"})
 STRAINS = [[0.01, 0, 0, 0, 0, 0], [-0.01, 0, 0, 0, 0, 0], [0, 0, 0, 0.02, 0, 0]]
 
 AseCalculation = CalculationFactory("hardcoat.ase")
@@ -36,7 +41,7 @@ AseParser = ParserFactory("hardcoat.ase")
 
 @pytest.fixture(scope="module")
 def job(tmp_path_factory):
-    """What a finished job left: its output and its records, as lines."""
+    """What a finished job left: its output and its records without the line that ends them, as lines."""
     folder = tmp_path_factory.mktemp("job")
     atoms = rattled_alloy()
     contents = {
@@ -49,7 +54,9 @@ def job(tmp_path_factory):
     (folder / INPUT).write_text(json.dumps(contents))
     output = []
     driver.run(folder, output.append)
-    return [*output, driver.COMPLETION_MARK], (folder / RECORDS).read_text().splitlines()
+    lines = (folder / RECORDS).read_text().splitlines()
+    assert lines.pop() == END
+    return [*output, driver.COMPLETION_MARK], lines
 
 
 @pytest.fixture
@@ -90,6 +97,10 @@ def text(lines):
     return "".join(f"{line}\n" for line in lines)
 
 
+def complete(lines):
+    return text([*lines, END])
+
+
 def changed(line, **values):
     return json.dumps({**json.loads(line), **values})
 
@@ -121,28 +132,31 @@ def prepared(inputs):
 def test_submitted_folder_holds_all_that_the_driver_reads(code, tmp_path):
     folder, info = prepared(inputs_of(code))
     assert sorted(folder.get_content_list()) == sorted([DRIVER, INPUT])
-    assert info.codes_info[0].cmdline_params == [DRIVER]
-    assert RECORDS in info.retrieve_temporary_list
-    for name in (DRIVER, INPUT):
-        (tmp_path / name).write_text(Path(folder.get_abs_path(name)).read_text())
-    driver.run(tmp_path, lambda line: None)
-    records = [json.loads(line) for line in (tmp_path / RECORDS).read_text().splitlines()][1:]
+    assert info.codes_info[0].cmdline_params == ["-m", DRIVER]
+    assert {RECORDS, STATE} <= set(info.retrieve_temporary_list)
+    shutil.copytree(folder.abspath, tmp_path / "job")
+    command = [sys.executable, *info.codes_info[0].cmdline_params]
+    done = subprocess.run(command, cwd=tmp_path / "job", capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == driver.COMPLETION_MARK
+    records = [json.loads(line) for line in (tmp_path / "job" / RECORDS).read_text().splitlines()][1:-1]
     assert [record["status"] for record in records] == ["ok"] * len(STRAINS)
 
 
 def test_previous_trajectory_becomes_the_records_that_it_was_made_of(code, job, parse):
-    results, _ = parse(text(job[0]), text(job[1]))
+    results, _ = parse(text(job[0]), complete(job[1]))
     trajectory = results["trajectory"].store()
     folder, _ = prepared(inputs_of(code, previous=trajectory))
-    sent = driver.load_records(Path(folder.get_abs_path(PREVIOUS)))
+    sent = driver.load_records(Path(folder.get_abs_path(PREVIOUS_RECORDS)))
+    assert level_in(Path(folder.get_abs_path(PREVIOUS_RECORDS))) is None  # it was made by no job that says its level
     original = {record["index"]: record for record in map(json.loads, job[1][1:])}
     assert sent == original
 
 
 def test_trajectory_and_records_are_inverse(job):
-    _, records, intact = read_from(job[1])
+    found = read_from(job[1])
+    records = found.records
     records[0]["status"], records[0]["force_threshold"] = "not_converged", None
-    assert intact
+    assert found.intact
     trajectory = make_trajectory(list(rattled_alloy().symbols), records)
     assert records_of(trajectory) == records
 
@@ -199,7 +213,7 @@ def test_strains_that_are_no_rows_of_six_numbers_are_refused(strains):
 
 
 def test_a_complete_job_gives_one_trajectory_in_the_order_of_the_strains(job, parse):
-    results, node = parse(text(job[0]), text(job[1]))
+    results, node = parse(text(job[0]), complete(job[1]))
     assert node.is_finished_ok
     trajectory, summary = results["trajectory"], results["summary"]
     assert list(trajectory.get_stepids()) == [0, 1, 2]
@@ -216,7 +230,7 @@ def test_a_complete_job_gives_one_trajectory_in_the_order_of_the_strains(job, pa
 
 def test_a_relaxed_structure_keeps_its_kinds(job, parse):
     level, record = job[1][0], json.loads(job[1][1])
-    results, node = parse(text(job[0]), text([level, json.dumps({**record, "index": 0})]), strains=None)
+    results, node = parse(text(job[0]), complete([level, json.dumps({**record, "index": 0})]), strains=None)
     assert node.is_finished_ok
     relaxed = results["structure"]
     assert relaxed.get_ase().get_chemical_symbols() == list(rattled_alloy().symbols)
@@ -247,6 +261,7 @@ def test_a_failure_that_the_driver_reports_keeps_what_was_finished(job, parse, k
     [
         ("Traceback\nMemoryError", "", "ERROR_OUT_OF_MEMORY"),
         ("", "slurmstepd: error: Detected 1 oom-kill event(s) in step 5.batch cgroup.", "ERROR_OUT_OF_MEMORY"),
+        ("", "modules\nslurmstepd: error: Job 5 exceeded memory limit (9 > 8), being killed", "ERROR_OUT_OF_MEMORY"),
         ("", "_aiidasubmit.sh: line 6: 1201 Killed 'python' 'ase_driver.py'", "ERROR_OUTPUT_CUT"),
         ("OSError: [Errno 28] No space left on device", "", "ERROR_DISK_FULL"),
         ("", "", "ERROR_OUTPUT_CUT"),
@@ -258,11 +273,106 @@ def test_a_job_that_stops_without_a_word(job, parse, errors, scheduler, label):
     assert results["summary"]["finished"] == 1
 
 
-def test_a_verdict_of_the_scheduler_is_kept(job, parse):
-    walltime = AseCalculation.exit_codes.ERROR_SCHEDULER_OUT_OF_WALLTIME
-    results, node = parse(text(job[0][:2]), text(job[1][:2]), status=walltime.status)
-    assert node.exit_status == walltime.status
+VERDICTS = ["ERROR_SCHEDULER_OUT_OF_MEMORY", "ERROR_SCHEDULER_OUT_OF_WALLTIME", "ERROR_SCHEDULER_NODE_FAILURE"]
+
+
+@pytest.mark.parametrize("ended", [[], [{"end": "interrupted"}], [{"end": "walltime"}]])
+@pytest.mark.parametrize("label", VERDICTS)
+def test_a_verdict_of_the_scheduler_is_kept(job, parse, label, ended):
+    results, node = parse(text(job[0][:2]), text([*job[1][:2], *map(json.dumps, ended)]), status=code_of(label))
+    assert node.exit_status == code_of(label)
+    assert node.exit_message == "said the scheduler"
     assert results["summary"]["finished"] == 1
+
+
+@pytest.mark.parametrize("label", VERDICTS)
+def test_what_the_job_says_itself_is_more_than_the_scheduler_knows(job, parse, label):
+    failed = json.dumps({"end": "failed", "kind": "disk_full", "message": "no space"})
+    _, node = parse("", text([*job[1][:2], failed]), status=code_of(label))
+    assert node.exit_status == code_of("ERROR_DISK_FULL")
+    results, node = parse("", complete(job[1]), status=code_of(label))
+    assert node.is_finished_ok
+    assert results["summary"]["finished"] == len(STRAINS)
+
+
+@pytest.mark.parametrize(
+    ("end", "scheduler", "label"),
+    [
+        ("walltime", "", "ERROR_SCHEDULER_OUT_OF_WALLTIME"),
+        ("interrupted", "", "ERROR_OUTPUT_CUT"),
+        (
+            "interrupted",
+            "loading modules\nslurmstepd: error: *** JOB 7 ON a1 CANCELLED AT 2026-01-01 DUE TO TIME LIMIT ***",
+            "ERROR_SCHEDULER_OUT_OF_WALLTIME",
+        ),
+        (
+            None,
+            "slurmstepd: error: *** JOB 7 ON a1 CANCELLED AT 2026-01-01T00:00:00 DUE TO NODE FAILURE, SEE LOG ***",
+            "ERROR_SCHEDULER_NODE_FAILURE",
+        ),
+    ],
+)
+def test_why_a_job_was_ended(job, parse, end, scheduler, label):
+    lines = job[1][:2] if end is None else [*job[1][:2], json.dumps({"end": end})]
+    results, node = parse(text(job[0][:2]), text(lines), scheduler=scheduler)
+    assert node.exit_status == code_of(label)
+    assert results["summary"]["finished"] == 1
+
+
+@pytest.mark.parametrize("output", ["", "\x00" * 300 + "[3/3]", None])
+def test_a_second_start_that_empties_the_output_spoils_nothing(job, parse, output):
+    results, node = parse(output, complete(job[1]))
+    assert node.is_finished_ok
+    assert results["summary"]["finished"] == len(STRAINS)
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_the_structure_in_progress_comes_back_as_a_checkpoint(job, parse, tmp_path, ended):
+    atoms = rattled_alloy()
+    state = {"index": 1, "steps": 4, "evaluations": 5, "cell": atoms.cell.array, "positions": atoms.positions}
+    np.savez(tmp_path / STATE, **state)
+    results, node = parse(text(job[0][:2]), complete(job[1]) if ended else text(job[1][:2]))
+    assert ("checkpoint" in results) == (not ended)
+    if not ended:
+        assert node.exit_status == code_of("ERROR_OUTPUT_CUT")
+        assert results["summary"]["in_progress"] == {"index": 1, "steps": 4, "evaluations": 5}
+        with results["checkpoint"].open(mode="rb") as handle:
+            assert handle.read() == (tmp_path / STATE).read_bytes()
+
+
+def test_a_relaxation_that_was_cut_has_a_checkpoint_and_no_trajectory(job, parse, tmp_path):
+    state = {"index": 0, "steps": 4, "evaluations": 5, "cell": np.eye(3), "positions": np.zeros((8, 3))}
+    np.savez(tmp_path / STATE, **state)
+    results, _ = parse(text(job[0][:1]), text(job[1][:1]), strains=None)
+    assert "trajectory" not in results
+    assert results["summary"]["finished"] == 0
+    assert results["checkpoint"].filename == STATE
+
+
+def test_a_checkpoint_that_was_cut_is_none(job, parse, tmp_path):
+    (tmp_path / STATE).write_bytes(b"PK\x03\x04")
+    results, _ = parse(text(job[0][:2]), text(job[1][:2]))
+    assert "checkpoint" not in results
+
+
+def test_the_walltime_is_told_to_the_job_but_not_to_the_cache(code):
+    from aiida.engine.processes.calcjobs.calcjob import CalcJob
+
+    written, hashes = [], []
+    for walltime in (None, 3600):
+        options = {"resources": {"num_machines": 1, "num_mpiprocs_per_machine": 1}}
+        if walltime is not None:
+            options["max_wallclock_seconds"] = walltime
+        process = instantiate_process(
+            get_manager().get_runner(), AseCalculation, **inputs_of(code, metadata={"options": options})
+        )
+        assert isinstance(process, CalcJob)
+        folder = SandboxFolder()
+        process.prepare_for_submission(folder)
+        written.append(json.loads(Path(folder.get_abs_path(INPUT)).read_text())["walltime"])
+        hashes.append(process.node.base.caching.compute_hash())
+    assert written == [None, 3600]
+    assert hashes[0] == hashes[1]
 
 
 @pytest.mark.parametrize(
@@ -302,9 +412,13 @@ GARBLED = {
 }
 
 
+@pytest.mark.parametrize("ended", [True, False])
 @pytest.mark.parametrize("garble", GARBLED.values(), ids=GARBLED.keys())
-def test_garbled_records_are_an_error_and_the_sound_ones_are_kept(job, parse, garble):
-    results, node = parse(text(job[0]), garble(job[1]))
+def test_garbled_records_are_an_error_and_the_sound_ones_are_kept(job, parse, garble, ended):
+    garbled = garble(job[1])
+    if ended:
+        garbled += f"\n{END}\n".encode() if isinstance(garbled, bytes) else f"\n{END}\n"
+    results, node = parse(text(job[0]), garbled)
     assert node.exit_status == code_of("ERROR_OUTPUT_INVALID")
     assert results["summary"]["finished"] >= 1
     np.testing.assert_array_equal(results["trajectory"].get_array("stresses")[0], json.loads(job[1][1])["stress"])
@@ -327,7 +441,7 @@ def test_empty_records(job, parse):
 def test_numbers_that_are_not_finite_are_never_stored(job, parse, key, number):
     value = number if key == "energy" else (np.array(json.loads(job[1][2])["stress"]) * number).tolist()
     records = [*job[1][:2], changed(job[1][2], **{key: value}), job[1][3]]
-    results, node = parse(text(job[0]), text(records))
+    results, node = parse(text(job[0]), complete(records))
     assert node.exit_status == code_of("ERROR_OUTPUT_NOT_FINITE")
     assert results["summary"]["finished"] == 2
     assert len(results["trajectory"].get_stepids()) == 2
@@ -348,7 +462,7 @@ def test_the_worst_structure_decides(job, parse, statuses, label):
         if status in ("exploded", "not_finite"):
             record = {key: record[key] for key in ("index", "evaluations", "seconds", "force_threshold")}
         records.append(json.dumps({**record, "status": status}))
-    results, node = parse(text(job[0]), text(records))
+    results, node = parse(text(job[0]), complete(records))
     assert node.exit_status == code_of(label)
     assert results["summary"]["finished"] == statuses.count("ok")
     assert sorted(results["summary"]["statuses"].values()) == sorted(statuses)

@@ -48,6 +48,20 @@ def load_protocol(
     return settings
 
 
+def share_engine_settings(overrides: dict[str, Any]) -> None:
+    """Let ``engine.KEY`` stand for the engine's setting of the relaxation and of the strains, which must be alike.
+
+    :raises InputError: when it is no mapping.
+    """
+    shared = overrides.pop("engine", {})
+    if not isinstance(shared, dict):
+        raise InputError(f"override 'engine' must name a setting of the engine, as in engine.KEY=VALUE, not {shared!r}")
+    for part in PARTS if shared else ():
+        own = overrides.setdefault(part, {})
+        if isinstance(own, dict) and isinstance(own.get("engine_settings", {}), dict):
+            own["engine_settings"] = merged(shared, own.get("engine_settings", {}))
+
+
 def merge(settings: dict[str, Any], overrides: dict[str, Any], path: str) -> None:
     """Put ``overrides`` into ``settings`` in place, level by level."""
     for key, value in overrides.items():

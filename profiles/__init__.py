@@ -1,0 +1,1 @@
+"""What `hardcoat setup` and `hardcoat campaign` read: profiles, computers, codes and campaigns as YAML."""
