@@ -21,10 +21,8 @@ def check_daemon(profile: Profile) -> list[Finding]:
     if profile.process_control_backend is None:
         detail = "the profile has no broker: runs wait in the terminal"
         return [finding("daemon", False, detail, needed=False)]
-    from aiida.engine.daemon.client import get_daemon_client
-
     active = count_active()
-    if not get_daemon_client().is_daemon_running:
+    if not daemon_runs(profile):
         waiting = f"; {active} processes wait for it" if active else ": only --submit needs it"
         return [finding("daemon", False, f"stopped{waiting}", "verdi daemon start", needed=False)]
     return [finding("daemon", True, "running"), check_workers(profile, active)]
@@ -52,7 +50,7 @@ def check_processes(profile: Profile) -> list[Finding]:
     """Processes that are paused, or stuck."""
     option = f" -p {profile.name}"
     paused = pks(paused=True)
-    stuck = pks_of_stuck()
+    stuck = pks_of_stuck(QUIET) if daemon_runs(profile) else []  # without a daemon all of them wait
     rows = []
     if paused:
         detail = f"{len(paused)} paused after too many failures, e.g. {paused[0]} (`verdi process report {paused[0]}`)"
@@ -81,21 +79,22 @@ def pks(**attributes: Any) -> list[int]:
     return sorted(found)
 
 
-def pks_of_stuck() -> list[int]:
-    """Active processes, not paused, that call no active one and were not touched for long, while a daemon runs.
+def pks_of_stuck(quiet: timedelta) -> list[int]:
+    """Active processes, not paused, that call no active one and were not touched for so long.
 
     A job that waits in a queue is touched whenever the queue is asked.
     """
     from aiida.common import timezone
-    from aiida.engine.daemon.client import get_daemon_client
-    from aiida.manage import get_manager
     from aiida.orm import ProcessNode, QueryBuilder
 
-    profile = get_manager().get_profile()
-    if profile is None or profile.process_control_backend is None or not get_daemon_client().is_daemon_running:
-        return []
     query = QueryBuilder().append(ProcessNode, filters=ACTIVE, tag="caller", project="id")
     callers = set(query.append(ProcessNode, filters=ACTIVE, with_incoming="caller").all(flat=True))
-    old = ACTIVE | {"mtime": {"<": timezone.now() - QUIET}}
+    old = ACTIVE | {"mtime": {"<": timezone.now() - quiet}}
     silent = QueryBuilder().append(ProcessNode, filters=old, project="id").all(flat=True)
     return sorted(set(silent) - callers - set(pks(paused=True)))
+
+
+def daemon_runs(profile: Profile) -> bool:
+    from aiida.engine.daemon.client import get_daemon_client
+
+    return profile.process_control_backend is not None and get_daemon_client().is_daemon_running

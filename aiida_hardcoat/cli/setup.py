@@ -164,15 +164,16 @@ def ensure_profile(
 
 
 def look_at(computer: dict[str, Any]) -> None:
-    """Check a computer elsewhere, and say what was found.
+    """Check a computer elsewhere, say what was found, and take the cores of its nodes where the file has none.
 
     :raises InputError: how to mend what is missing.
     """
     from aiida_hardcoat.cli.setup_computer import check_computer
 
     if computer["code"] is not None:
-        found = check_computer(**computer)
-        click.echo(f"cluster    {found}")
+        line, cores = check_computer(**computer)
+        click.echo(f"cluster    {line}")
+        computer["computer"] = {"mpiprocs_per_machine": cores, **computer["computer"]}
 
 
 def move_from(source: str, target: str) -> None:

@@ -22,9 +22,10 @@ NEEDS = {"hardcoat.ase": ("ase", "sevenn")}
 """Python packages that the executable of a plugin's code must have."""
 
 
-def check_computer(computer: dict[str, Any], configure: dict[str, Any], code: dict[str, Any]) -> str:
+def check_computer(computer: dict[str, Any], configure: dict[str, Any], code: dict[str, Any]) -> tuple[str, int | None]:
     """A line about a computer elsewhere that can be reached, has its scheduler, its work folder and the engine's code.
 
+    :return: also the cores of its smallest node, where Slurm tells them.
     :raises InputError: how to mend what is missing.
     """
     from aiida.common.exceptions import InvalidOperation
@@ -36,6 +37,7 @@ def check_computer(computer: dict[str, Any], configure: dict[str, Any], code: di
         # AiiDA opens connections in the loop of a profile, which there may not be yet.
         with some_profile(), open_transport(computer, configure) as transport:
             scheduler = check_scheduler(transport, computer)
+            cores = cores_of_node(transport, computer)
             check_work_folder(transport, computer)
             packages = NEEDS.get(code["default_calc_job_plugin"], ())
             check_executable(transport, code["filepath_executable"], packages, host)
@@ -44,7 +46,7 @@ def check_computer(computer: dict[str, Any], configure: dict[str, Any], code: di
             f"no SSH to '{host}': `ssh {host} true` must work without a password (an alias in ~/.ssh/config, its key,"
             f" the host in known_hosts; on Debian its server is started by `sudo systemctl start ssh`): {error}"
         ) from None
-    return f"{host} by SSH, {scheduler}"
+    return f"{host} by SSH, {scheduler}", cores
 
 
 def open_transport(computer: dict[str, Any], configure: dict[str, Any]) -> Transport:
@@ -96,6 +98,15 @@ def check_scheduler(transport: Transport, computer: dict[str, Any]) -> str:
             " packages munge, slurmctld, slurmd)"
         )
     return f"{version}, partitions {', '.join(dict.fromkeys(partitions.split()))}"
+
+
+def cores_of_node(transport: Transport, computer: dict[str, Any]) -> int | None:
+    """Cores of the smallest node; Slurm writes 32+ where others have more."""
+    if computer["scheduler"] != "core.slurm":
+        return None
+    told = answer(transport, "sinfo --noheader --format=%c") or ""
+    numbers = [int(word.rstrip("+")) for word in told.split() if word.rstrip("+").isdigit()]
+    return min(numbers, default=None)
 
 
 def check_work_folder(transport: Transport, computer: dict[str, Any]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import ExitCode, WorkChain, if_, while_
+from aiida.engine import ExitCode, if_, while_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_hardcoat.calculations.ase import AseCalculation
@@ -16,11 +16,12 @@ from aiida_hardcoat.errors import InputError
 from aiida_hardcoat.physics.strain import VOIGT_LABELS
 from aiida_hardcoat.workflows.ase import AseWorkChain
 from aiida_hardcoat.workflows.relax import reason_of
+from aiida_hardcoat.workflows.rolling import RollingWorkChain
 
 RESULTS = ("trajectory", "summary")
 
 
-class AseSpreadWorkChain(WorkChain):
+class AseSpreadWorkChain(RollingWorkChain):
     """An :class:`~aiida_hardcoat.workflows.ase.AseWorkChain` for each part of the strains, each with its own restarts;
     their results as if one had computed all.
     """
@@ -33,7 +34,7 @@ class AseSpreadWorkChain(WorkChain):
         spec.input("jobs_at_once", valid_type=int, non_db=True, default=0, help="Jobs at once; 0: all.")
         spec.outline(
             cls.split,
-            while_(cls.has_waiting)(cls.run_parts, cls.inspect_parts),
+            while_(cls.has_unfinished)(cls.run_parts, cls.inspect_parts),
             if_(cls.has_results)(cls.merge),
             cls.results,
         )
@@ -50,34 +51,34 @@ class AseSpreadWorkChain(WorkChain):
     def split(self) -> None:
         parts = split_strains(self.inputs.ase.strains, self.inputs.parts)
         self.ctx.parts = [parts[f"part_{number}"] for number in range(len(parts))]
-        self.ctx.waiting = list(range(len(parts)))
-        self.ctx.reasons = {}
+        self.ctx.waiting, self.ctx.running, self.ctx.processes = list(range(len(parts))), {}, {}
 
-    def has_waiting(self) -> bool:
-        return bool(self.ctx.waiting)
+    def has_unfinished(self) -> bool:
+        return bool(self.ctx.waiting or self.ctx.running)
 
     def run_parts(self) -> None:
-        """Submit as many as may run side by side; they are of one size."""
-        width = self.inputs.jobs_at_once or len(self.ctx.parts)
-        self.ctx.running, self.ctx.waiting = self.ctx.waiting[:width], self.ctx.waiting[width:]
-        for number in self.ctx.running:
+        """Submit as many as may run side by side."""
+        while self.ctx.waiting and len(self.ctx.running) < (self.inputs.jobs_at_once or len(self.ctx.parts)):
+            number = self.ctx.waiting.pop(0)
             inputs = AttributeDict(self.exposed_inputs(AseCalculation, "ase"))
             inputs.strains = self.ctx.parts[number]
             metadata: dict[str, Any] = {"call_link_label": f"part_{number}"}
-            self.to_context(**{f"part_{number}": self.submit(AseWorkChain, ase=inputs, metadata=metadata)})
+            self.ctx.running[number] = self.submit(AseWorkChain, ase=inputs, metadata=metadata).pk
+        self.await_first(self.ctx.running)
 
     def inspect_parts(self) -> None:
-        for number in self.ctx.running:
-            part = self.ctx[f"part_{number}"]
-            if not part.is_finished_ok:
-                self.ctx.reasons[number] = reason_of(part)
+        self.ctx.processes |= {number: part.pk for number, part in self.take_ended(self.ctx.running).items()}
+
+    def ended(self) -> dict[int, orm.ProcessNode]:
+        """The workchains of all parts."""
+        return {number: cast(orm.ProcessNode, orm.load_node(pk)) for number, pk in sorted(self.ctx.processes.items())}
 
     def found(self) -> dict[str, orm.Data]:
         """What the parts have, also those that failed, as inputs of the calcfunction."""
         return {
             f"{name}_{number}": outputs[name]
-            for number in range(len(self.ctx.parts))
-            for outputs in [self.ctx[f"part_{number}"].outputs]
+            for number, part in self.ended().items()
+            for outputs in [part.outputs]
             for name in RESULTS
             if "summary" in outputs and name in outputs
         }
@@ -96,14 +97,15 @@ class AseSpreadWorkChain(WorkChain):
         return None
 
     def results(self) -> ExitCode | None:
-        if not self.ctx.reasons:
+        failed = {number: part for number, part in self.ended().items() if not part.is_finished_ok}
+        if not failed:
             return None
-        first = min(self.ctx.reasons)
+        first = min(failed)
         return self.exit_codes.ERROR_PARTS_FAILED.format(
-            failed=len(self.ctx.reasons),
+            failed=len(failed),
             parts=len(self.ctx.parts),
             directions=", ".join(directions(self.ctx.parts[first].get_list())),
-            reason=self.ctx.reasons[first],
+            reason=reason_of(failed[first]),
         )
 
 

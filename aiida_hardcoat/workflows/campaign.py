@@ -65,10 +65,12 @@ class CampaignWorkChain(RollingWorkChain):
         spec.input("strains", valid_type=orm.Dict, help="`strains` of the protocol.")
         spec.input("engine", valid_type=orm.Str, validator=validate_engine, help="Engine and model: `ase:7net-l3i5`.")
         spec.input("code", valid_type=orm.AbstractCode, help="The code that the engine runs.")
-        spec.input("options", valid_type=dict, non_db=True, default=dict, help="Options of the jobs.")
-        spec.input("catalogue", valid_type=str, non_db=True, default=DEFAULT_LABEL, help="Label of the group.")
-        spec.input("alloys_at_once", valid_type=int, non_db=True, default=1, help="Alloys in flight, at most.")
-        spec.input("jobs_at_once", valid_type=int, non_db=True, default=0, help="Jobs in flight; 0: no limit.")
+        # As metadata they are kept with the node, from which a retry takes them.
+        kept: dict[str, Any] = {"non_db": True, "is_metadata": True}
+        spec.input("options", valid_type=dict, default=dict, help="Options of the jobs.", **kept)
+        spec.input("catalogue", valid_type=str, default=DEFAULT_LABEL, help="Label of the group.", **kept)
+        spec.input("alloys_at_once", valid_type=int, default=1, help="Alloys in flight, at most.", **kept)
+        spec.input("jobs_at_once", valid_type=int, default=0, help="Jobs in flight; 0: no limit.", **kept)
         spec.input("retry", valid_type=bool, non_db=True, default=False, help="Run again what failed before, too.")
         spec.inputs.validator = validate_campaign
         spec.outline(

@@ -99,8 +99,12 @@ def state_of(run: orm.WorkChainNode) -> str:
 
 
 def is_alive(process: orm.ProcessNode) -> bool:
-    """Whether a process goes on, now or when the daemon is started again."""
-    if process.is_terminated:
+    """Whether a process goes on, now or when the daemon is started again.
+
+    After an outage of the broker two workers may have run one process: it is sealed then, whatever state was written
+    last.
+    """
+    if process.is_terminated or process.is_sealed:
         return False
     root = process
     while root.caller is not None:

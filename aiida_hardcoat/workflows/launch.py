@@ -31,6 +31,8 @@ CACHED = (
     "aiida_hardcoat.calculations.sqs.generate_sqs",
     "aiida_hardcoat.calculations.elastic.reduce_strains",
     "aiida_hardcoat.calculations.elastic.elastic_entry",
+    "aiida_hardcoat.calculations.ase_parts.split_strains",
+    "aiida_hardcoat.calculations.ase_parts.merge_parts",
     "aiida_hardcoat.calculations.dft.sorted_structure",
     "aiida_hardcoat.calculations.dft.relaxed_parent",
     "aiida_hardcoat.calculations.dft.strained_structures",

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from contextlib import nullcontext
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -361,3 +362,33 @@ def test_another_machine_is_safe_with_tls_only(host, encrypted, safe):
 
     row = exposure("storage", host, [1], encrypted)
     assert row["ok"] is safe
+
+
+# --- processes that do not go on ----------------------------------------------------------------------------------
+
+
+def test_stuck_is_what_waits_for_nothing_and_gives_no_sign_of_life(aiida_profile):
+    from aiida import orm
+    from aiida.common.links import LinkType
+    from aiida.tools import delete_nodes
+
+    from aiida_hardcoat.cli.doctor_processes import pks, pks_of_stuck
+
+    def active(caller=None):
+        node = orm.WorkChainNode()
+        node.set_process_state("waiting")
+        if caller is not None:
+            node.base.links.add_incoming(caller, LinkType.CALL_WORK, "CALL")
+        return node.store()
+
+    before = set(pks())
+    caller = active()
+    called, paused, ended = active(caller), active(), active()
+    paused.pause()
+    ended.set_process_state("finished")
+    assert set(pks()) - before == {caller.pk, called.pk, paused.pk}
+    assert set(pks(paused=True)) - before == {paused.pk}
+    assert set(pks_of_stuck(timedelta(0))) - before == {called.pk}
+    assert set(pks_of_stuck(timedelta(hours=1))) - before == set()
+    for node in (caller, paused, ended):  # with what it calls
+        delete_nodes([node.pk], dry_run=False)

@@ -438,7 +438,7 @@ def submitted(process, monkeypatch):
     """The builders that the next step of a workchain would submit."""
     builders = []
     monkeypatch.setattr(process, "submit", lambda builder: builders.append(builder) or orm.WorkChainNode())
-    monkeypatch.setattr(process, "to_context", lambda **awaited: None)
+    monkeypatch.setattr(process, "await_first", lambda running: None)
     process.run_structures()
     return builders
 

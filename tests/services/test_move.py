@@ -34,16 +34,6 @@ def test_nothing_is_lost(moved):
     assert "catalogue  catalogue (1 entries)" in moved.moved
 
 
-def test_a_second_time_adds_nothing(moved):
-    count = (
-        "answer = [orm.QueryBuilder().append(kind).count() for kind in (orm.Node, orm.Group, orm.Computer, orm.Log)]"
-    )
-    before = moved.ask(count, "moved")
-    done = moved.hardcoat(*moved.move)
-    assert done.returncode == 0, done.stderr
-    assert moved.ask(count, "moved") == before
-
-
 def test_what_was_computed_is_not_computed_again(moved):
     """The copies have hashes: every job of the same alloy comes from AiiDA's cache."""
     done = moved.hardcoat("-p", "moved", *ALLOY)

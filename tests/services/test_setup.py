@@ -1,6 +1,7 @@
 """`hardcoat setup --profile server` and `hardcoat doctor` with servers that are there, missing, or set wrongly."""
 
 import json
+import os
 import stat
 
 import pytest
@@ -23,6 +24,8 @@ def test_setup_says_what_it_found_and_changes_nothing_the_second_time(server):
         1,
         1,
     ]
+    cores = "answer = orm.load_computer('slurm-ssh').get_default_mpiprocs_per_machine()"
+    assert server.ask(cores) == os.cpu_count()
 
 
 def test_a_profile_of_that_name_on_another_database_is_refused(server):

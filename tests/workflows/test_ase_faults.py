@@ -94,9 +94,9 @@ def test_killed_job_goes_on_from_the_structures_that_it_finished(builder, tmp_pa
 @pytest.mark.parametrize(("task", "strains"), [("relax", None), ("relax_ions", STRAINS[:2])])
 def test_a_run_over_several_walltimes_equals_an_undisturbed_one(builder, tmp_path, task, strains):
     """Each job ends by itself, with its state, and the next goes on from it."""
-    options = {"folder": str(tmp_path), "seconds": 0.15}
+    options = {"folder": str(tmp_path), "seconds": 0.7}
     slow = builder("calculators:LoggedPotential", task, strains, options)
-    slow.ase.metadata.options["max_wallclock_seconds"] = 4
+    slow.ase.metadata.options["max_wallclock_seconds"] = 6  # a handful of evaluations
     node = run(slow, lambda line: None)
     assert node.is_finished_ok, node.exit_message
     cut, *_, last = jobs(node)
