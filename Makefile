@@ -51,7 +51,7 @@ test-services: $(VENV)/dev.stamp  ## PostgreSQL, RabbitMQ, SSH and Slurm on loop
 	$(PYTEST) -m services tests/services
 
 test-faults: $(VENV)/dev.stamp  ## the same, with servers and jobs that die
-	$(PYTEST) -m faults
+	PYTHONPATH=tests/faults $(PYTEST) -p fault_table --numprocesses 2 --dist loadfile -m faults tests/faults
 
 test-slow: $(VENV)/dev.stamp  ## the tests that compute for minutes
 	$(PYTEST) -m slow
@@ -75,6 +75,10 @@ benchmarks: $(VENV)/dev.stamp  ## ratios against other programs (tens of minutes
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/overhead.py --engine quantumespresso --composition AlN --atoms 2
 	$(BIN)/python benchmarks/cgcnn.py
+	$(BIN)/python benchmarks/catalogue.py
+	$(BIN)/python benchmarks/catalogue.py --bundle
+	$(BIN)/python benchmarks/catalogue.py --site
+	$(BIN)/python benchmarks/campaign.py
 
 clean:  ## remove the environment, the demo's profile and everything built
 	rm -rf $(VENV) .hardcoat build dist docs/_build *.egg-info

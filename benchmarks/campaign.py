@@ -93,7 +93,7 @@ class Place:
         found = []
         for process in psutil.process_iter(["cmdline", "environ"]):
             command, environment = process.info["cmdline"] or [], process.info["environ"] or {}
-            if environment.get("AIIDA_PATH") == str(self.folder) and "daemon" in " ".join(command):
+            if environment.get("AIIDA_PATH", "").startswith(str(self.folder)) and "daemon" in " ".join(command):
                 found.append(process)
         return found
 

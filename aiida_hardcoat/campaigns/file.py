@@ -141,6 +141,11 @@ class StrictLoader(yaml.SafeLoader):
         return mapping
 
 
+StrictLoader.add_implicit_resolver(  # YAML 1.1 takes 1e-3 for a text
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+"), list("-+0123456789")
+)
+
+
 def parsed(contents: dict[str, Any], trusted: Sequence[str]) -> Campaign:
     for key, value in contents.items():
         if key not in KEYS:

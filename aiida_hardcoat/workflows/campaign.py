@@ -202,6 +202,7 @@ class CampaignWorkChain(RollingWorkChain):
                 self.ctx.failed[index] = pk
                 self.report(f"{label_of(self.inputs.alloys[index])} failed: {reason_of(run)}")
             else:
+                end_lost_runs()
                 self.ctx.waiting.append(index)
 
     def began(self, run: orm.ProcessNode) -> bool:

@@ -128,7 +128,7 @@ def end_lost_runs() -> None:
         if is_alive(root):
             continue
         for process in (*root.called_descendants, root):
-            if not process.is_terminated:
+            if not process.is_terminated and not process.is_sealed:
                 process.set_process_state(ProcessState.KILLED)
                 process.set_process_status("Killed with the interpreter that it ran in")
                 process.delete_checkpoint()

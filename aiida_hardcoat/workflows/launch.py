@@ -180,6 +180,12 @@ async def watch(
             stop(processes)
         if preparing is None and any(isinstance(one, CalcJob) and one.node.get_job_id() for one in processes):
             preparing = asyncio.ensure_future(asyncio.to_thread(quietly, meanwhile))
+        for process in processes:
+            if process.paused and not process.has_terminated():
+                # AiiDA pauses a job whose computer it could not reach or write to, and here nobody could make it play
+                # again. By force, because an orderly end would need the computer.
+                report(f"{process.node.process_label} {process.node.pk} was given up: {process.node.process_status}")
+                process.kill(msg_text="Killed after AiiDA had paused it", force_kill=True)
         ended = [process for process in processes if process.has_terminated()]
         look(processes)
         for process in ended:  # a campaign has thousands

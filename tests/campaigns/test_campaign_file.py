@@ -68,6 +68,14 @@ def test_elements_are_mixed_in_every_way():
     assert systems_of(["Zr", "Al", "Ti"], 3) == [("Al", "Ti", "Zr")]
 
 
+def test_numbers_may_be_written_as_powers_of_ten(tmp_path):
+    text = (
+        "name: a\nsystems: [Al-Ti-N]\nstructure_types: [B1]\noverrides: {strains: {force_thresholds: [1e-3, 1.5E-2]}}"
+    )
+    overrides = read_campaign(written(tmp_path, text)).overrides
+    assert overrides == {"strains": {"force_thresholds": [0.001, 0.015]}}
+
+
 def test_one_alloy_written_twice_is_one(tmp_path):
     contents = {"name": "twice", "structure_types": ["B1", "B1"], "compositions": ["Ti0.5Al0.5N", "TiAlN2"]}
     (alloy,) = read_campaign(written(tmp_path, contents)).alloys

@@ -19,6 +19,7 @@ from aiida_hardcoat.workflows.known_runs import (
     STOPPED,
     alloy_digest,
     digest_of,
+    end_lost_runs,
     is_alive,
     known_runs,
     mark_runs,
@@ -149,6 +150,10 @@ def test_a_process_that_lost_its_interpreter_was_stopped(campaign):
     node.base.extras.set(RUNNER, {**this_process(), "pid": 2**22 + 1})
     assert not is_alive(node)
     node.base.extras.set("hardcoat_alloy", "lost")
+    assert known_runs(["lost"])["lost"][0] == STOPPED
+    end_lost_runs()
+    assert node.is_killed
+    assert node.is_sealed
     assert known_runs(["lost"])["lost"][0] == STOPPED
 
 
