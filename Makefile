@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest
 # Two to four tests at once; each process loads PyTorch, so memory sets the limit.
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 
-QUICK := not slow and not vasp and not browser and not services and not faults
+QUICK := not slow and not vasp and not qe and not browser and not services and not faults
 
 .PHONY: help demo test coverage test-vasp test-browser test-qe test-services test-faults test-slow lint types docs wheel \
 	benchmarks clean
@@ -35,7 +35,7 @@ demo: $(VENV)/run.stamp  ## TiN, Ti0.5Al0.5N and AlN from nothing to a table, in
 test: $(VENV)/dev.stamp  ## the quick tests
 	$(PYTEST) $(PARALLEL) -m '$(QUICK)'
 
-coverage: $(VENV)/dev.stamp  ## the quick tests and those of vasp and the browser, with coverage; half as long again
+coverage: $(VENV)/dev.stamp  ## all tests but the slow ones and those of servers and faults, with coverage
 	$(PYTEST) $(PARALLEL) --cov --cov-report=term -m 'not slow and not services and not faults'
 
 test-vasp: $(VENV)/dev.stamp  ## the engine vasp, on a stand-in that writes VASP's files
@@ -44,11 +44,11 @@ test-vasp: $(VENV)/dev.stamp  ## the engine vasp, on a stand-in that writes VASP
 test-browser: $(VENV)/dev.stamp  ## the web page in a headless Chromium
 	$(PYTEST) $(PARALLEL) -m browser
 
-test-qe: $(VENV)/dev.stamp  ## the engine quantumespresso with a real pw.x, the slow tests too
-	$(PYTEST) -m qe
+test-qe: $(VENV)/dev.stamp  ## the engine quantumespresso with a real pw.x
+	$(PYTEST) $(PARALLEL) -m 'qe and not slow'
 
 test-services: $(VENV)/dev.stamp  ## PostgreSQL, RabbitMQ, SSH and Slurm on loopback; by root, with Debian's packages
-	$(PYTEST) -m services tests/services
+	$(PYTEST) -m services tests/services tests/cli
 
 test-faults: $(VENV)/dev.stamp  ## the same, with servers and jobs that die
 	PYTHONPATH=tests/faults $(PYTEST) -p fault_table --numprocesses 2 --dist loadfile -m faults tests/faults

@@ -106,6 +106,7 @@ def test_shipped_codes_are_those_of_the_engines(engine, plugin):
     assert code["default_calc_job_plugin"] == plugin
 
 
+@pytest.mark.services
 def test_the_files_are_those_of_verdi(place):
     """`verdi computer setup`, `computer configure` and `code create` take them with --config as they are."""
     assert place.hardcoat("setup").returncode == 0
@@ -210,6 +211,7 @@ def test_parts_of_a_url():
 # --- the command ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.services
 def test_embedded_profiles_of_any_name_and_everything_of_one_in_another(place):
     """The second is made from the first: as many nodes, the same fingerprint; what exists is left as it is."""
     done = place.hardcoat("-p", "first", "setup", "--profile", "embedded")
@@ -312,6 +314,7 @@ def test_servers_that_are_missing_are_named_each_with_its_start(place):
     assert profiles_of(place) == {}
 
 
+@pytest.mark.services
 def test_doctor_points_out_what_others_can_read(place):
     assert place.hardcoat("setup").returncode == 0
     configuration = place.folder / ".aiida" / "config.json"
