@@ -68,6 +68,7 @@ class Place:
             "AIIDA_PATH": str(folder),
             "OMP_NUM_THREADS": "1",
             "PYTHONPATH": os.pathsep.join(str(path) for path in (TESTS, TESTS.parent, TESTS.parent / "ml")),
+            "PATH": f"{Path(VERDI).parent}{os.pathsep}{os.environ['PATH']}",  # `verdi daemon start` looks for itself
         }
 
     def start(self, *command, **variables):
