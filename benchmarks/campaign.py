@@ -21,6 +21,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -48,6 +49,15 @@ live = orm.QueryBuilder().append(orm.ProcessNode, filters={"attributes.process_s
 seconds = sum(job.outputs.summary["seconds"] for job in jobs if "summary" in job.outputs)
 computed = [job for job in jobs if not job.base.caching.is_created_from_cache]
 print(json.dumps({"jobs": len(computed), "entries": len(entries), "live": live, "engine": seconds}))
+"""
+
+JOBS_FIND_TESTS = """
+import sys
+from aiida import load_profile, orm
+load_profile()
+computer = orm.load_computer("slurm-ssh")
+computer.set_prepend_text(f"{computer.get_prepend_text()}\\nexport PYTHONPATH={sys.argv[1]} OMP_NUM_THREADS=1")
+computer.set_minimum_job_poll_interval(1)
 """
 
 
@@ -174,6 +184,7 @@ def seeds_for(number: int) -> int:
 
 def with_daemon(place: Place, engine: str, number: int, workers: int, name: str, **more: object) -> None:
     path = campaign_file(place.folder, engine, alloys(number), 2 * workers, seeds_for(number), **more)
+    earlier = place.report()
     place.run("verdi", "daemon", "start", str(workers))
     try:
         before, started = place.daemon_cpu(), time.perf_counter()
@@ -181,7 +192,8 @@ def with_daemon(place: Place, engine: str, number: int, workers: int, name: str,
         while place.is_running():
             time.sleep(1)
         wall, cpu = time.perf_counter() - started, place.daemon_cpu() - before
-        told(name, number, wall, cpu, place.report())
+        report = place.report()
+        told(name, number, wall, cpu, {key: value - earlier[key] for key, value in report.items()})
     finally:
         place.run("verdi", "daemon", "stop")
 
@@ -197,16 +209,27 @@ def slurm(folder: Path, engine: str, number: int) -> None:
     subprocess.run([*servers, "up"], check=True, stdout=subprocess.DEVNULL)
     print(f"services up in {time.perf_counter() - started:.1f} s")
     try:
-        text = subprocess.run([*servers, "env"], check=True, capture_output=True, text=True).stdout
         place = Place(folder / "profile")
-        place.environment |= dict(
-            line.removeprefix("export ").split("=", 1) for line in text.replace("'", "").splitlines() if "=" in line
-        )
-        place.run("hardcoat", "setup", "--profile", "server", "--computer", "slurm-ssh")
+        place.environment |= {
+            **shell_environment(shlex.join([*servers, "env"])),
+            **{name: place.environment[name] for name in ("AIIDA_PATH", "PATH", "PYTHONPATH")},
+        }
+        cluster = ("--computer", "slurm-ssh", "--host", "hardcoat", "--executable", sys.executable)
+        place.run("hardcoat", "setup", "--profile", "server", *cluster, "--work-dir", str(folder / "jobs"))
+        place.run(sys.executable, "-W", "ignore", "-c", JOBS_FIND_TESTS, str(ROOT / "tests"))
         for workers in (1, 2):
-            with_daemon(place, engine, number, workers, f"Slurm, {workers} worker(s)", code="hardcoat-ase@slurm-ssh")
+            seeds = [1000 * workers + seed for seed in range(seeds_for(number))]  # other alloys each time
+            more = {"code": "hardcoat-ase@slurm-ssh", "seeds": seeds}
+            with_daemon(place, engine, number, workers, f"Slurm, {workers} worker(s)", **more)
     finally:
         subprocess.run([*servers, "down"], check=True, stdout=subprocess.DEVNULL)
+
+
+def shell_environment(command: str) -> dict[str, str]:
+    """The environment after a shell has evaluated what a command prints."""
+    script = f'eval "$({command})" && env -0'
+    text = subprocess.run(["bash", "-c", script], check=True, capture_output=True, text=True).stdout
+    return dict(line.split("=", 1) for line in text.split("\0") if "=" in line)
 
 
 def study(folder: Path, engine: str) -> None:
