@@ -10,9 +10,9 @@ PYTEST := $(BIN)/python -m pytest
 # Two to four tests at once; each process loads PyTorch, so memory sets the limit.
 PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 
-QUICK := not slow and not vasp and not qe and not browser and not services and not faults
+QUICK := not slow and not jobs and not vasp and not qe and not browser and not services and not faults
 
-.PHONY: help demo test coverage test-vasp test-browser test-qe test-services test-faults test-slow lint types docs wheel \
+.PHONY: help demo test coverage test-jobs test-vasp test-browser test-qe test-services test-faults test-slow lint types docs wheel \
 	benchmarks clean
 
 help:  ## this list
@@ -38,6 +38,9 @@ test: $(VENV)/dev.stamp  ## the quick tests
 coverage: $(VENV)/dev.stamp  ## all tests but the slow ones and those of servers and faults, with coverage
 	$(PYTEST) $(PARALLEL) --cov --cov-report=term -m 'not slow and not services and not faults'
 
+test-jobs: $(VENV)/dev.stamp  ## many jobs of the engine ase, side by side, cut, killed and started again
+	$(PYTEST) $(PARALLEL) -m jobs
+
 test-vasp: $(VENV)/dev.stamp  ## the engine vasp, on a stand-in that writes VASP's files
 	$(PYTEST) $(PARALLEL) -m vasp
 
@@ -51,7 +54,7 @@ test-services: $(VENV)/dev.stamp  ## PostgreSQL, RabbitMQ, SSH and Slurm on loop
 	$(PYTEST) -m services tests/services tests/cli
 
 test-faults: $(VENV)/dev.stamp  ## the same, with servers and jobs that die
-	PYTHONPATH=tests/faults $(PYTEST) -p fault_table --numprocesses 2 --dist loadfile -m faults tests/faults
+	PYTHONPATH=tests/faults $(PYTEST) -p fault_table --numprocesses 4 --dist loadfile -m faults tests/faults
 
 test-slow: $(VENV)/dev.stamp  ## the tests that compute for minutes
 	$(PYTEST) -m slow

@@ -295,6 +295,7 @@ def test_verdi_data_hardcoat(ready):
     assert out == ready.hardcoat("list")[1] != ""
 
 
+@pytest.mark.jobs
 def test_interrupt_ends_every_process_and_the_same_command_goes_on(ready, tmp_path):
     """Ctrl-C among the strained cells; then again: neither the relaxation nor a finished cell is computed twice."""
     brake = tmp_path / "slow"

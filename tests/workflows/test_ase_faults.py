@@ -18,6 +18,8 @@ from aiida_hardcoat.physics.strain import strain_set
 from aiida_hardcoat.workflows.ase import FRUITLESS_JOBS, AseWorkChain
 from aiida_hardcoat.workflows.launch import run
 
+pytestmark = pytest.mark.jobs
+
 STRAINS = strain_set((0.01,), (0.02,)).tolist()
 EXIT = AseCalculation.exit_codes
 FAULTY = "calculators:FaultyPotential"

@@ -13,6 +13,8 @@ from aiida_hardcoat.workflows.ase import AseWorkChain
 from aiida_hardcoat.workflows.ase_spread import AseSpreadWorkChain
 from aiida_hardcoat.workflows.launch import run
 
+pytestmark = pytest.mark.jobs
+
 # In no order, so that places and parts differ.
 STRAINS = np.random.default_rng(5).permutation(strain_set((0.01,), (0.02,))[[0, 1, 2, 3, 6, 7]]).tolist()
 

@@ -27,6 +27,8 @@ from aiida_hardcoat.workflows.known_runs import (
 )
 from aiida_hardcoat.workflows.launch import run
 
+pytestmark = pytest.mark.jobs
+
 OVERRIDES = {"sqs": {"atoms": 8, "restarts": 1, "steps": 10}, "relaxation": QUICK_RELAXATION, "strains": QUICK_STRAINS}
 
 

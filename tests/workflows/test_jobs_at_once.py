@@ -10,6 +10,8 @@ from aiida_hardcoat.engines import ase
 from aiida_hardcoat.workflows import dft
 from aiida_hardcoat.workflows.launch import run
 
+pytestmark = pytest.mark.jobs
+
 STRAINS = [[0.01, 0, 0, 0, 0, 0], [-0.01, 0, 0, 0, 0, 0], [0, 0, 0, 0.02, 0, 0]]
 
 
