@@ -27,6 +27,7 @@ import sys
 import tempfile
 import threading
 import time
+from itertools import product
 from pathlib import Path
 
 import psutil
@@ -36,6 +37,8 @@ ROOT = Path(__file__).resolve().parents[1]
 NO_COST = "calculators:PairPotential"  # of the tests
 BIN = Path(sys.executable).parent
 METALS = ("Al", "Hf", "Ti", "Zr")
+SITES = 8
+"""Of metal in a cell."""
 
 REPORT = """
 import json
@@ -118,17 +121,14 @@ class Place:
         return json.loads(self.run(sys.executable, "-W", "ignore", "-c", REPORT).splitlines()[-1])
 
 
-def campaign_file(
-    folder: Path, engine: str, compositions: list[str], at_once: int, seeds: int = 1, **more: object
-) -> Path:
+def campaign_file(folder: Path, engine: str, compositions: list[str], at_once: int, **more: object) -> Path:
     contents = {
         "name": "benchmark",
         "engine": engine,
         "protocol": "fast",
-        "overrides": {"sqs": {"atoms": 8, "restarts": 1, "steps": 10}},
+        "overrides": {"sqs": {"atoms": 2 * SITES, "restarts": 1, "steps": 10}},
         "compositions": compositions,
-        "structure_types": ["B1"],
-        "seeds": list(range(seeds)),
+        "structure_types": ["B1", "B3"],
         "at_once": {"alloys": at_once},
         **more,
     }
@@ -154,7 +154,7 @@ def told(name: str, alloys: int, wall: float, cpu: float, report: dict[str, floa
 def in_process(folder: Path, engine: str, number: int, at_once: int, name: str = "in-process") -> None:
     place = Place(folder)
     place.run("hardcoat", "setup")
-    path = campaign_file(place.folder, engine, alloys(number), at_once, seeds_for(number))
+    path = campaign_file(place.folder, engine, compositions(number), at_once)
     wall, cpu, memory = place.measured(*command(path))
     report = place.report()
     again_wall, again, _ = place.measured(*command(path))
@@ -170,20 +170,25 @@ def in_process(folder: Path, engine: str, number: int, at_once: int, name: str =
     )
 
 
-def alloys(number: int) -> list[str]:
-    """Compositions of the first, more come from seeds: a grid of pairs and end members, ten in all."""
-    pairs = [f"{one}0.5{other}0.5N" for i, one in enumerate(METALS) for other in METALS[i + 1 :]]
-    return [*pairs, *(f"{metal}N" for metal in METALS)][: min(number, 10)]
+def compositions(alloys: int, first: int = 0) -> list[str]:
+    """So many that with two structure types they make that number of alloys, no two of them alike.
+
+    :param first: how many to leave out before them.
+    """
+    shares = [share for share in product(range(SITES + 1), repeat=len(METALS)) if sum(share) == SITES]
+    end = first + alloys // 2
+    if alloys % 2 or end > len(shares):
+        raise SystemExit(f"take an even number of alloys, {2 * (len(shares) - first)} at most")
+    return [
+        "".join(f"{metal}{count / SITES}" for metal, count in zip(METALS, share, strict=True) if count) + "N"
+        for share in shares[first:end]
+    ]
 
 
-def seeds_for(number: int) -> int:
-    if number > 10 and number % 10:
-        raise SystemExit("take up to 10 alloys, or a multiple of 10")
-    return max(1, number // 10)
-
-
-def with_daemon(place: Place, engine: str, number: int, workers: int, name: str, **more: object) -> None:
-    path = campaign_file(place.folder, engine, alloys(number), 2 * workers, seeds_for(number), **more)
+def with_daemon(
+    place: Place, engine: str, number: int, workers: int, name: str, first: int = 0, **more: object
+) -> None:
+    path = campaign_file(place.folder, engine, compositions(number, first), 2 * workers, **more)
     earlier = place.report()
     place.run("verdi", "daemon", "start", str(workers))
     try:
@@ -218,9 +223,9 @@ def slurm(folder: Path, engine: str, number: int) -> None:
         place.run("hardcoat", "setup", "--profile", "server", *cluster, "--work-dir", str(folder / "jobs"))
         place.run(sys.executable, "-W", "ignore", "-c", JOBS_FIND_TESTS, str(ROOT / "tests"))
         for workers in (1, 2):
-            seeds = [1000 * workers + seed for seed in range(seeds_for(number))]  # other alloys each time
-            more = {"code": "hardcoat-ase@slurm-ssh", "seeds": seeds}
-            with_daemon(place, engine, number, workers, f"Slurm, {workers} worker(s)", **more)
+            first = (workers - 1) * number // 2  # other alloys each time
+            name = f"Slurm, {workers} worker(s)"
+            with_daemon(place, engine, number, workers, name, first, code="hardcoat-ase@slurm-ssh")
     finally:
         subprocess.run([*servers, "down"], check=True, stdout=subprocess.DEVNULL)
 
