@@ -251,3 +251,12 @@ def linked(structure, node, inputs=()):
     node.store()
     maker.seal()
     return node
+
+
+def assert_refused(result, words):
+    """A command that ended with one line about the user's mistake."""
+    assert result.exit_code == 2, result.output
+    assert result.stdout == ""
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert words in line

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any
@@ -16,13 +15,14 @@ from aiida_hardcoat.campaigns.grid import STEPS, alloys_of, compositions_of, fra
 from aiida_hardcoat.data.catalogue import DEFAULT_LABEL
 from aiida_hardcoat.engines import DEFAULT as DEFAULT_ENGINE
 from aiida_hardcoat.errors import InputError, nearest
+from aiida_hardcoat.labels import LABEL
 from aiida_hardcoat.physics.composition import Composition, parse_composition
+from aiida_hardcoat.profiles import shipped
 
 LARGEST_FILE = 2**20
 LARGEST_CAMPAIGN = 100_000
 """Alloys; beyond it a typing error is likelier."""
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 CODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,199}")
 GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._/-]{0,199}")
 
@@ -96,10 +96,10 @@ def read_campaign(path: str | Path, trusted: Sequence[str] = ()) -> Campaign:
 def contents_of(path: Path) -> dict[str, Any]:
     source: Any = path
     if not path.exists():
-        shipped = shipped_campaigns()
-        if str(path) not in shipped:
-            raise InputError(f"there is no campaign file {path}; with the package come {', '.join(shipped)}")
-        source = shipped[str(path)]
+        campaigns = shipped("campaigns")
+        if str(path) not in campaigns:
+            raise InputError(f"there is no campaign file {path}; with the package come {', '.join(campaigns)}")
+        source = campaigns[str(path)]
     elif not path.is_file():
         raise InputError(f"{path} is no file: give a campaign's YAML file")
     elif path.stat().st_size > LARGEST_FILE:
@@ -115,12 +115,6 @@ def contents_of(path: Path) -> dict[str, Any]:
     if not isinstance(contents, dict):
         raise InputError(f"{path} is no campaign: it must hold keys such as name, systems, structure_types")
     return contents
-
-
-def shipped_campaigns() -> dict[str, Any]:
-    """Files that come with the package, by name."""
-    folder = resources.files("aiida_hardcoat.profiles").joinpath("campaigns")
-    return {path.name.removesuffix(".yaml"): path for path in folder.iterdir() if path.name.endswith(".yaml")}
 
 
 class StrictLoader(yaml.SafeLoader):
@@ -161,7 +155,7 @@ def parsed(contents: dict[str, Any], trusted: Sequence[str]) -> Campaign:
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise InputError(f"at_once.{key} must be a whole number of at least 1, not {shortened(value)}")
     return Campaign(
-        name=matching(NAME, "name", contents.get("name")),
+        name=matching(LABEL, "name", contents.get("name")),
         description=contents.get("description", ""),
         catalogue=matching(GROUP, "catalogue", contents.get("catalogue", DEFAULT_LABEL)),
         engine=engine,

@@ -8,7 +8,7 @@ from itertools import combinations, product
 from typing import Any
 
 from aiida_hardcoat.errors import InputError, nearest
-from aiida_hardcoat.physics.composition import Composition, parse_composition
+from aiida_hardcoat.physics.composition import Composition, canonical_system, parse_composition
 
 STEPS = tuple(Fraction(number, 4) for number in range(5))
 """The study's grid of x."""
@@ -99,8 +99,7 @@ def checked_rule(rule: Any) -> dict[str, Any]:
     if "composition" in rule:
         conditions["composition"] = parse_composition(str(rule["composition"])).formula
     if "system" in rule:
-        metals = [part for part in str(rule["system"]).split("-") if part != "N"]
-        conditions["system"] = "-".join([*sorted(metals), "N"])
+        conditions["system"] = canonical_system(str(rule["system"]))
     if "x" in rule:
         conditions["x"] = float(fraction_of(rule["x"]))
     return conditions

@@ -10,7 +10,7 @@ from aiida.common import timezone
 
 from aiida_hardcoat.campaigns.remedies import innermost_failure, remedy_of
 from aiida_hardcoat.errors import InputError, nearest
-from aiida_hardcoat.workflows.campaign import label_of
+from aiida_hardcoat.workflows.campaign import digests_of, label_of
 from aiida_hardcoat.workflows.known_runs import (
     FAILED,
     FINISHED,
@@ -18,7 +18,6 @@ from aiida_hardcoat.workflows.known_runs import (
     RUNNING,
     STOPPED,
     WAITING,
-    alloy_digest,
     is_alive,
     known_runs,
 )
@@ -60,22 +59,13 @@ def life_of(campaign: orm.ProcessNode) -> str:
     return "running in the daemon"
 
 
-def digests_of(campaign: orm.ProcessNode) -> list[str]:
-    inputs = campaign.inputs
-    settings = (inputs.relaxation.get_dict(), inputs.strains.get_dict(), inputs.engine.value)
-    return [
-        alloy_digest(alloy["sqs"], settings[0], settings[1], settings[2], alloy["ions"])
-        for alloy in inputs.alloys.get_list()
-    ]
-
-
 class Progress:
     """The alloys of a campaign and what has become of them; an alloy that is finished is not looked up again."""
 
     def __init__(self, campaign: orm.ProcessNode):
         self.campaign = campaign
         self.labels = [label_of(alloy) for alloy in campaign.inputs.alloys.get_list()]
-        self.digests = digests_of(campaign)
+        self.digests = digests_of(campaign.inputs)
         self.known: dict[str, tuple[str, orm.WorkChainNode]] = {}
 
     def look(self) -> None:

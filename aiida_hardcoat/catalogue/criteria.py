@@ -11,6 +11,7 @@ from aiida_hardcoat.catalogue.predictions import LEARNED
 from aiida_hardcoat.data.catalogue import DEFAULT_LABEL
 from aiida_hardcoat.data.elastic import ElasticData
 from aiida_hardcoat.errors import InputError, nearest
+from aiida_hardcoat.physics.composition import canonical_system
 from aiida_hardcoat.physics.prototypes import check_structure_type
 
 COLUMNS = (
@@ -184,15 +185,6 @@ def as_floats(name: str, low: float | None, high: float | None) -> Range:
     """Always floats: AiiDA on SQLite casts what it compares to the type of the filter's value."""
     slack = X_SLACK if name == "x" else 0.0
     return None if low is None else float(low) - slack, None if high is None else float(high) + slack
-
-
-def canonical_system(text: str) -> str:
-    """``Ti-Al-N`` as the catalogue writes it: metals in alphabetical order, then nitrogen."""
-    parts = [part for part in text.replace(",", "-").split("-") if part]
-    metals = sorted(part for part in parts if part != "N")
-    if len(metals) == len(parts) or not metals:
-        raise InputError(f"'{text}' is no system of metals and nitrogen: write it like Al-Ti-N")
-    return "-".join([*metals, "N"])
 
 
 def with_known_level(criteria: Criteria, known: Collection[tuple[str, str]]) -> Criteria:

@@ -22,8 +22,8 @@ from aiida_hardcoat.data.elastic import ElasticData
 from aiida_hardcoat.errors import InputError, nearest
 
 EMPTY = (
-    "the catalogue is empty: `hardcoat run Ti0.5Al0.5N -s B1` computes a first entry, `hardcoat bundle import DIR` "
-    "brings in those of others"
+    "the catalogue is empty: `hardcoat demo` or `hardcoat run Ti0.5Al0.5N -s B1` computes first entries,"
+    " `hardcoat bundle import DIR` brings in those of others"
 )
 
 MATERIAL = ("formula", "structure_type", "ions")
@@ -70,6 +70,18 @@ def one_level(level: str | None = None, *, label: str = DEFAULT_LABEL) -> Level:
         many = ", ".join(f"{one.level} {one.fingerprint} ({entries_text(counts[one])})" for one in found)
         raise InputError(f"several levels of theory are there: {many}; choose one with --level {found[0].fingerprint}")
     return found[0]
+
+
+def search_some(*, label: str = DEFAULT_LABEL, **filters: Any) -> list[dict[str, Any]]:
+    """As :func:`aiida_hardcoat.catalogue.query.search`, where there must be something to find.
+
+    :raises InputError: as the search; where the catalogue is empty, or nothing in it matches.
+    """
+    rows = search(label=label, **filters)
+    if not rows:
+        matching = "no entry matches these filters: `hardcoat list` shows all"
+        raise InputError(matching if search(label=label, columns=(), limit=1) else EMPTY)
+    return rows
 
 
 def level_names(levels: Iterable[Level]) -> list[str]:

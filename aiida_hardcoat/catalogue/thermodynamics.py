@@ -15,13 +15,12 @@ from typing import Any, NamedTuple
 
 from numpy.polynomial import Polynomial
 
-from aiida_hardcoat.catalogue.query import canonical_system
 from aiida_hardcoat.catalogue.references import Material
 from aiida_hardcoat.catalogue.selection import Level, one_level
-from aiida_hardcoat.catalogue.tables.series import equal_shares, metals_of, run_command, series
+from aiida_hardcoat.catalogue.tables.series import changed, equal_shares, metals_of, run_command, series
 from aiida_hardcoat.data.catalogue import DEFAULT_LABEL
 from aiida_hardcoat.errors import InputError
-from aiida_hardcoat.physics.composition import parse_composition
+from aiida_hardcoat.physics.composition import canonical_system, parse_composition
 from aiida_hardcoat.physics.mixing_models import (
     MixingModel,
     Ranges,
@@ -167,11 +166,6 @@ def alloys_of(points: Iterable[Row]) -> list[Row]:
     return [row for row in points if 0 < row["x"] < 1]
 
 
-def fell(row: Row) -> bool:
-    """Whether the structure has become another on relaxation, as B4 that fell into Bk."""
-    return bool(row["relaxed_structure_type"] != row["structure_type"])
-
-
 # --- mixing ------------------------------------------------------------------------------------------------------
 
 
@@ -218,7 +212,7 @@ def fit_table(mixing: Iterable[Row]) -> list[Row]:
                 "n": fit.n,
                 "critical_temperature": top.temperature if top else None,
                 "critical_x": top.x if top else None,
-                "became": [row["x"] for row in members if fell(row)],
+                "became": [row["x"] for row in members if changed(row)],
                 "level": members[0]["level"],
                 "level_fingerprint": members[0]["level_fingerprint"],
             }

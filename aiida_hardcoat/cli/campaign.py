@@ -21,8 +21,6 @@ PROCESSES_OF_AN_ALLOY = 4
 """Beside its jobs: the alloy, its relaxation or strains, the engine's workchain, a calcfunction now and then."""
 
 IN_A_QUEUE = 20
-LARGE_CELL = 32
-"""Atoms from which a job uses more than one core."""
 
 
 class CampaignGroup(click.Group):
@@ -143,9 +141,12 @@ def campaign_builder(campaign: Campaign, code: AbstractCode, choices: dict[str, 
 
 def default_alloys_at_once(code: AbstractCode, atoms: int) -> int:
     """Without a queue one large cell, whose job uses several cores, or a small one for each core."""
-    if code.computer is None or code.computer.scheduler_type != "core.direct":
+    from aiida_hardcoat.engines.ase_driver.driver import SMALL_CELL
+    from aiida_hardcoat.engines.codes import has_queue
+
+    if code.computer is None or has_queue(code.computer):
         return IN_A_QUEUE
-    return 1 if atoms >= LARGE_CELL else os.cpu_count() or 1
+    return 1 if atoms >= SMALL_CELL else os.cpu_count() or 1
 
 
 def refuse_second(name: str) -> None:
@@ -199,8 +200,8 @@ def check_slots(profile: Profile, alloys: int, jobs: int) -> None:
     client = get_daemon_client()
     if profile.process_control_backend is None or not client.is_daemon_running:
         return  # which `submit` tells
-    workers = len(client.get_worker_info().get("info", {})) or 1
-    slots = workers * int(get_config().get_option("daemon.worker_process_slots", scope=profile.name))
+    slots_of_worker = get_config().get_option("daemon.worker_process_slots", scope=profile.name)
+    slots = client.get_number_of_workers() * int(slots_of_worker)
     needed = 1 + alloys * PROCESSES_OF_AN_ALLOY + max(jobs, alloys)
     if needed > slots:
         raise InputError(
@@ -211,13 +212,11 @@ def check_slots(profile: Profile, alloys: int, jobs: int) -> None:
 
 def show_plan(builder: Any, output_format: str) -> None:
     """The alloys in their order with what is known of them; nothing is stored."""
-    from aiida_hardcoat.workflows.campaign import label_of
-    from aiida_hardcoat.workflows.known_runs import WAITING, alloy_digest, known_runs, mark_runs
+    from aiida_hardcoat.workflows.campaign import digests_of, label_of
+    from aiida_hardcoat.workflows.known_runs import WAITING, known_runs, mark_runs
 
     mark_runs()
-    settings = (builder.relaxation.get_dict(), builder.strains.get_dict(), builder.engine.value)
-    alloys = builder.alloys.get_list()
-    digests = [alloy_digest(alloy["sqs"], *settings, alloy["ions"]) for alloy in alloys]
+    alloys, digests = builder.alloys.get_list(), digests_of(builder)
     known = known_runs(digests)
     rows = [
         {"alloy": label_of(alloy), "atoms": alloy["sqs"]["atoms"], "state": known.get(digest, (WAITING,))[0]}

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
 NEEDED_MEGABYTES = 200
 
 
+def named_profile() -> str | None:
+    """The profile of `hardcoat -p NAME`."""
+    ctx = click.get_current_context(silent=True)
+    return None if ctx is None else ctx.meta.get("hardcoat.profile")
+
+
 def find_profile() -> Profile:
     """The profile that the user named, or the default one, without its storage.
 
@@ -25,8 +31,7 @@ def find_profile() -> Profile:
     from aiida.common.exceptions import ConfigurationError, MissingConfigurationError, ProfileConfigurationError
     from aiida.manage import get_config, load_profile
 
-    ctx = click.get_current_context(silent=True)
-    name = ctx.meta.get("hardcoat.profile") if ctx is not None else None
+    name = named_profile()
     try:
         config = get_config()
     except MissingConfigurationError:

@@ -8,6 +8,7 @@ import click
 from click.core import ParameterSource
 
 from aiida_hardcoat.cli.errors import user_errors
+from aiida_hardcoat.cli.profile import named_profile
 from aiida_hardcoat.errors import InputError
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def ensure_any_profile(computer: dict[str, Any]) -> Profile:
     look_at(computer)
     if not profile_exists():
         wanted = read_profile(EMBEDDED)
-        make_profile(get_config(create=True), named() or wanted["name"], wanted)
+        make_profile(get_config(create=True), named_profile() or wanted["name"], wanted)
     return use_profile()
 
 
@@ -132,7 +133,7 @@ def ensure_profile(
     if described["broker"]["backend"] != profiles.RABBITMQ and given("broker") == ParameterSource.ENVIRONMENT:
         broker = None
     wanted = profiles.with_urls(described, database, broker)
-    name = named() or wanted["name"]
+    name = named_profile() or wanted["name"]
     check_label("the name of the profile", name)
     config = get_config(create=True)
     exists = name in config.profile_names
@@ -215,12 +216,6 @@ def complete(profile: Profile, computer: dict[str, Any], engine: str | None) -> 
     click.echo(f"catalogue  {group.label} ({group.count_entries()} entries)")
 
 
-def named() -> str | None:
-    """The profile of `hardcoat -p NAME`."""
-    name: str | None = click.get_current_context().meta.get("hardcoat.profile")
-    return name
-
-
 def profile_exists() -> bool:
     """Whether the profile that is asked for, or a default one, exists."""
     from aiida.common.exceptions import MissingConfigurationError
@@ -230,7 +225,8 @@ def profile_exists() -> bool:
         config = get_config()
     except MissingConfigurationError:
         return False
-    return config.default_profile_name is not None if named() is None else named() in config.profile_names
+    name = named_profile()
+    return config.default_profile_name is not None if name is None else name in config.profile_names
 
 
 def enable_caching(profile: Profile, more: list[str]) -> None:

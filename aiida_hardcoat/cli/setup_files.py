@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
@@ -12,10 +10,10 @@ from urllib.parse import unquote, urlsplit
 import yaml
 
 from aiida_hardcoat.errors import InputError, nearest
+from aiida_hardcoat.labels import LABEL
+from aiida_hardcoat.profiles import shipped
 
 LARGEST_FILE = 2**20
-LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
-"""What names a profile, a computer or a host: neither a path nor an option of a command."""
 
 PROFILE_KEYS = ("name", "storage", "broker", "options")
 COMPUTER_KEYS = (
@@ -69,10 +67,12 @@ def read_computer(text: str, **changes: str | None) -> tuple[dict[str, Any], dic
     for key in ("transport", "scheduler"):
         if not isinstance(computer.get(key), str):
             raise InputError(f"computer '{text}' has no '{key}'")
-    beside = file.name.removesuffix(".yaml") + "-configure.yaml"
-    folder = file.parent if isinstance(file, Path) else shipped("computers")
-    configure = folder.joinpath(beside)
-    return computer, read(configure) if configure.is_file() else {}
+    beside = file.name.removesuffix(".yaml") + "-configure"
+    if isinstance(file, Path):
+        configure: Traversable | None = file.with_name(f"{beside}.yaml")
+    else:
+        configure = shipped("computers").get(beside)
+    return computer, read(configure) if configure is not None and configure.is_file() else {}
 
 
 def read_code(engine: str) -> dict[str, Any]:
@@ -83,17 +83,12 @@ def read_code(engine: str) -> dict[str, Any]:
     return read(find("codes", engine))
 
 
-def shipped(folder: str) -> Traversable:
-    place = resources.files("aiida_hardcoat.profiles")
-    return place.joinpath(folder) if folder else place
-
-
 def find(folder: str, text: str) -> Traversable:
     """A shipped file by its name, else the file of that path.
 
     :raises InputError: naming the nearest.
     """
-    files = {file.name.removesuffix(".yaml"): file for file in shipped(folder).iterdir() if file.name.endswith(".yaml")}
+    files = shipped(folder)
     names = sorted(name for name in files if not name.endswith("-configure"))
     if text in names:
         return files[text]

@@ -40,11 +40,7 @@ def with_urls(wanted: dict[str, Any], database: str | None, broker: str | None) 
             raise InputError(f"--broker is for a profile on RabbitMQ, not for '{wanted['name']}'")
         url = from_url("--broker", broker, {"amqp": 5672, "amqps": 5671})
         process_control |= {f"broker_{ours}": url[theirs] for ours, theirs in BROKER_PARTS.items()}
-    return {
-        **wanted,
-        "storage": {**wanted["storage"], "config": storage},
-        "broker": {**wanted["broker"], "config": process_control},
-    }
+    return configured(wanted, storage, process_control)
 
 
 DATABASE_PARTS = {"hostname": "host", "port": "port", "username": "username", "name": "name"}
@@ -69,6 +65,11 @@ def with_passwords(wanted: dict[str, Any]) -> dict[str, Any]:
         process_control["broker_password"] = password(
             "--broker", f"RabbitMQ user {process_control.get('broker_username')}"
         )
+    return configured(wanted, storage, process_control)
+
+
+def configured(wanted: dict[str, Any], storage: dict[str, Any], process_control: dict[str, Any]) -> dict[str, Any]:
+    """The profile with other settings of its storage and its broker."""
     return {
         **wanted,
         "storage": {**wanted["storage"], "config": storage},

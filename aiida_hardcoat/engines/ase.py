@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from aiida_hardcoat.engines.ase_resources import has_queue, job_options, jobs_for
+from aiida_hardcoat.engines.ase_resources import job_options, jobs_for
 from aiida_hardcoat.engines.ase_settings import validate_ase_settings, validate_model
-from aiida_hardcoat.engines.codes import code_finding, ensure_code, require_plugin
+from aiida_hardcoat.engines.codes import code_finding, ensure_code, has_queue, require_plugin
 
 if TYPE_CHECKING:
     from aiida.engine import ProcessBuilder

@@ -44,11 +44,6 @@ BASE_MEMORY, MEMORY_OF_ATOM = 700_000, 18_000
 MEMORY_RESERVE = 1.5
 
 
-def has_queue(computer: Computer | None) -> bool:
-    """Whether jobs wait there until what they ask for is free."""
-    return computer is not None and computer.scheduler_type != "core.direct"
-
-
 def cost(atoms: int, structures: int, task: str, model: str) -> float:
     """Estimated CPU seconds of all structures on one core."""
     return atoms * structures * EVALUATIONS[task] * SECONDS.get(model, max(SECONDS.values()))

@@ -68,6 +68,11 @@ def find_code(label: str) -> AbstractCode | None:
         raise InputError(f"several codes are called '{label}': choose one with --code {label}@COMPUTER") from None
 
 
+def has_queue(computer: Computer | None) -> bool:
+    """Whether jobs wait there until what they ask for is free."""
+    return computer is not None and computer.scheduler_type != "core.direct"
+
+
 def require_plugin(code: AbstractCode, *plugins: str) -> None:
     """Refuse a code that was made for something else.
 

@@ -117,6 +117,18 @@ def parse_composition(text: str, anion: str = "N") -> Composition:
     return Composition(tuple((symbol, amount / total) for symbol, amount in metals.items()), anion)
 
 
+def canonical_system(text: str) -> str:
+    """``Ti-Al-N`` as the catalogue writes it: metals in alphabetical order, then nitrogen.
+
+    :raises InputError: for what names no metal, or no nitrogen.
+    """
+    parts = [part for part in text.replace(",", "-").split("-") if part]
+    metals = sorted(part for part in parts if part != "N")
+    if len(metals) == len(parts) or not metals:
+        raise InputError(f"'{text}' is no system of metals and nitrogen: write it like Al-Ti-N")
+    return "-".join([*metals, "N"])
+
+
 def metal_counts(composition: Composition, sites: int) -> dict[str, int]:
     """Whole numbers of atoms of each metal on `sites` metal sites.
 

@@ -131,7 +131,7 @@ class CampaignWorkChain(RollingWorkChain):
         """Sort the alloys into finished, failed before, and to do."""
         mark_runs()
         end_lost_runs()
-        self.ctx.digests = [self.digest(alloy) for alloy in self.inputs.alloys.get_list()]
+        self.ctx.digests = digests_of(self.inputs)
         known = known_runs(self.ctx.digests)
         settled = (FINISHED,) if self.inputs.retry else (FINISHED, FAILED)
         self.ctx.waiting, self.ctx.running, self.ctx.finished, self.ctx.failed = [], {}, {}, {}
@@ -143,10 +143,6 @@ class CampaignWorkChain(RollingWorkChain):
             (self.ctx.finished if state == FINISHED else self.ctx.failed)[index] = run.pk
         if self.ctx.finished:
             self.report(f"{len(self.ctx.finished)} of {len(self.ctx.digests)} alloys were finished before")
-
-    def digest(self, alloy: dict[str, Any]) -> str:
-        settings = (self.inputs.relaxation.get_dict(), self.inputs.strains.get_dict())
-        return alloy_digest(alloy["sqs"], *settings, self.inputs.engine.value, alloy["ions"])
 
     def has_unfinished(self) -> bool:
         return bool(self.ctx.waiting or self.ctx.running)
@@ -221,6 +217,13 @@ class CampaignWorkChain(RollingWorkChain):
         if self.ctx.failed:
             return self.exit_codes.ERROR_ALLOYS_FAILED.format(failed=len(self.ctx.failed), asked=len(alloys))
         return None
+
+
+def digests_of(inputs: Any) -> list[str]:
+    """The digest of each alloy, from the inputs of a campaign: of its process, its node or its builder."""
+    relaxation, strains = inputs.relaxation.get_dict(), inputs.strains.get_dict()
+    engine = inputs.engine.value
+    return [alloy_digest(one["sqs"], relaxation, strains, engine, one["ions"]) for one in inputs.alloys.get_list()]
 
 
 def label_of(alloy: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from aiida.engine import ExitCode, ProcessBuilder, ToContext, if_, while_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_hardcoat.calculations.dft import is_sorted, relaxed_parent, sorted_structure, strained_structures
+from aiida_hardcoat.engines.codes import has_queue
 from aiida_hardcoat.errors import InputError
 from aiida_hardcoat.workflows.relax import message_of
 from aiida_hardcoat.workflows.rolling import RollingWorkChain
@@ -208,7 +209,7 @@ def labelled(builder: Any, label: str) -> ProcessBuilder:
 
 def jobs_at_once(computer: orm.Computer, options: dict[str, Any]) -> int:
     """How many jobs to hand over together: a queue takes all, a machine without one as many as it has cores for."""
-    if computer.scheduler_type != "core.direct":
+    if has_queue(computer):
         return 1000
     resources = options.get("resources", {})
     processes = resources.get("tot_num_mpiprocs") or (

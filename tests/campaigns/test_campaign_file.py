@@ -4,10 +4,11 @@ from fractions import Fraction
 
 import pytest
 import yaml
+from aiida_hardcoat.profiles import shipped
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiida_hardcoat.campaigns.file import read_campaign, shipped_campaigns
+from aiida_hardcoat.campaigns.file import read_campaign
 from aiida_hardcoat.campaigns.grid import compositions_of, systems_of
 from aiida_hardcoat.errors import InputError
 from aiida_hardcoat.physics.composition import parse_composition
@@ -34,7 +35,7 @@ def test_the_study_is_66_alloys_with_relaxed_and_clamped_ions():
     assert [alloy["ions"] for alloy in alloys[6:66]] == ["relaxed"] * 60
 
 
-@pytest.mark.parametrize("name", sorted(shipped_campaigns()))
+@pytest.mark.parametrize("name", sorted(shipped("campaigns")))
 def test_every_campaign_of_the_package_can_be_read(name):
     assert read_campaign(name).alloys
 

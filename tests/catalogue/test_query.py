@@ -20,7 +20,6 @@ from aiida_hardcoat.catalogue.query import (
     FIELDS,
     NUMBERS,
     SORTABLE,
-    canonical_system,
     check_level,
     levels_of_theory,
     search,
@@ -30,6 +29,7 @@ from aiida_hardcoat.data.catalogue import DEFAULT_LABEL, catalogue
 from aiida_hardcoat.data.elastic import ElasticData
 from aiida_hardcoat.data.prediction import PredictionData
 from aiida_hardcoat.errors import InputError
+from aiida_hardcoat.physics.composition import canonical_system
 
 LABEL = "searched"
 

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from bundles import stored_entry, stored_prediction
 from click.testing import CliRunner
-from conftest import empty_catalogue
+from conftest import assert_refused, empty_catalogue
 
 from aiida_hardcoat.catalogue.bundle import create, layout
 from aiida_hardcoat.catalogue.bundle.checksums import write_checksums
@@ -99,11 +99,3 @@ def test_what_is_no_bundle_is_one_line(bundle, command, what, tmp_path):
 def test_what_cannot_be_bundled_is_one_line(bundle, tmp_path, arguments, words):
     assert_refused(invoke("create", tmp_path / "new", *arguments), words)
     assert not any(tmp_path.iterdir())
-
-
-def assert_refused(result, words):
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("Error: ")
-    assert words in line

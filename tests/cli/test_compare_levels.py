@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from aiida import orm
 from click.testing import CliRunner
-from conftest import empty_catalogue, entry_values
+from conftest import assert_refused, empty_catalogue, entry_values
 
 from aiida_hardcoat.catalogue import levels
 from aiida_hardcoat.cli import cmd_root
@@ -40,14 +40,6 @@ def _own_catalogue(monkeypatch):
 
 def invoke(*arguments):
     return CliRunner().invoke(cmd_root, ["compare", *map(str, arguments)])
-
-
-def assert_refused(result, words):
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("Error: ")
-    assert words in line
 
 
 def block(text, title):

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from aiida import orm
 from click.testing import CliRunner
-from conftest import empty_catalogue, entry_values, linked, prediction_values, rocksalt
+from conftest import assert_refused, empty_catalogue, entry_values, linked, prediction_values, rocksalt
 
 from aiida_hardcoat.catalogue import thermodynamics
 from aiida_hardcoat.catalogue.figures import maps, parity
@@ -57,14 +57,6 @@ def _own_catalogue(monkeypatch):
 
 def invoke(*arguments):
     return CliRunner().invoke(cmd_plot, [str(argument) for argument in arguments])
-
-
-def assert_refused(result, words):
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("Error: ")
-    assert words in line
 
 
 @pytest.mark.parametrize("kind", KINDS)

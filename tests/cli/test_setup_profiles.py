@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from aiida.manage import get_config
+from aiida_hardcoat.profiles import shipped
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,7 +26,6 @@ from aiida_hardcoat.cli.setup_files import (
     read_code,
     read_computer,
     read_profile,
-    shipped,
 )
 from aiida_hardcoat.cli.setup_services import is_loopback, open_addresses
 from aiida_hardcoat.errors import InputError
@@ -67,7 +67,7 @@ def profiles_of(place):
 def test_shipped_profiles_hold_no_password(name):
     profile = read_profile(name)
     assert profile["options"]["daemon.timeout"] == 30
-    text = shipped("").joinpath(f"{name}.yaml").read_text("utf8")
+    text = shipped()[name].read_text("utf8")
     assert not any("password" in line for line in text.lower().splitlines() if not line.startswith("#"))
 
 
@@ -112,14 +112,14 @@ def test_the_files_are_those_of_verdi(place):
     assert place.hardcoat("setup").returncode == 0
     files = {name: place.folder / f"{name}.yaml" for name in ("slurm-ssh", "slurm-ssh-configure")}
     for name, file in files.items():
-        file.write_text(shipped("computers").joinpath(f"{name}.yaml").read_text("utf8"))
+        file.write_text(shipped("computers")[name].read_text("utf8"))
     commands = [
         ("computer", "setup", "-n", "--config", str(files["slurm-ssh"])),
         ("computer", "configure", "core.ssh_async", "slurm-ssh", "-n", "--config", str(files["slurm-ssh-configure"])),
     ]
     for engine in ("ase", "quantumespresso", "vasp"):
         file = place.folder / f"{engine}.yaml"
-        file.write_text(shipped("codes").joinpath(f"{engine}.yaml").read_text("utf8"))
+        file.write_text(shipped("codes")[engine].read_text("utf8"))
         commands.append(("code", "create", "core.code.installed", "-n", "--config", str(file)))
     for command in commands:
         done = place(VERDI, *command)

@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 from aiida import orm
 from click.testing import CliRunner
-from conftest import empty_catalogue, entry_values, linked, prediction_values, rocksalt
+from conftest import assert_refused, empty_catalogue, entry_values, linked, prediction_values, rocksalt
 
 from aiida_hardcoat.catalogue.tables import constants, learned, relaxation
 from aiida_hardcoat.cli.table import cmd_table
@@ -59,14 +59,6 @@ def use_catalogue(monkeypatch, label):
 
 def invoke(*arguments):
     return CliRunner().invoke(cmd_table, [str(argument) for argument in arguments])
-
-
-def assert_refused(result, words):
-    assert result.exit_code == 2, result.output
-    assert result.stdout == ""
-    (line,) = result.stderr.splitlines()
-    assert line.startswith("Error: ")
-    assert words in line
 
 
 @pytest.mark.parametrize("number", ["0", "4", "two"])

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,8 +27,8 @@ from aiida_hardcoat.catalogue.bundle.tables import table_rows, write_tables
 from aiida_hardcoat.catalogue.bundle.texts import check_licence, write_texts
 from aiida_hardcoat.catalogue.bundle.views import write_views
 from aiida_hardcoat.catalogue.predictions import predictions_of
-from aiida_hardcoat.catalogue.query import search
-from aiida_hardcoat.catalogue.selection import EMPTY
+from aiida_hardcoat.catalogue.selection import search_some
+from aiida_hardcoat.catalogue.whole_folder import replaced
 from aiida_hardcoat.data.catalogue import DEFAULT_LABEL, CatalogueGroup
 from aiida_hardcoat.data.elastic import ElasticData
 from aiida_hardcoat.data.prediction import PredictionData
@@ -68,13 +65,10 @@ def create_bundle(
     """
     check_licence(licence)
     check_folder(folder, overwrite)
-    rows = search(label=label, **filters)
-    if not rows:
-        raise InputError(nothing_found(label))
-    pks = [row["pk"] for row in rows]
+    pks = [row["pk"] for row in search_some(label=label, **filters)]
     entries = by_pk(ElasticData, pks)
     learned = by_pk(PredictionData, [row["pk"] for found in predictions_of(pks).values() for row in found])
-    with sibling(folder) as temporary:
+    with replaced(folder) as temporary:
         write_archive([*entries, *learned], temporary / ARCHIVE, label)
         refuse_potcars(temporary / ARCHIVE)
         try:
@@ -108,12 +102,6 @@ def by_pk(kind: type[Node], pks: Sequence[int]) -> list[Any]:
     return query.order_by({"node": "id"}).all(flat=True) if pks else []
 
 
-def nothing_found(label: str) -> str:
-    if search(label=label, limit=1):
-        return "no entry matches these filters: `hardcoat list` shows all"
-    return EMPTY
-
-
 def check_folder(folder: Path, overwrite: bool) -> None:
     """Refuse a folder that holds anything but a bundle, and a bundle that is not to be replaced.
 
@@ -134,27 +122,6 @@ def check_folder(folder: Path, overwrite: bool) -> None:
         raise InputError(f"'{folder}' holds {strange[0]}, which is no file of a bundle: move it away first")
     if not overwrite:
         raise InputError(f"'{folder}' is a bundle already: --overwrite replaces it")
-
-
-@contextmanager
-def sibling(folder: Path) -> Iterator[Path]:
-    """A new folder beside the wanted one, which takes its place in the end, or goes if anything fails."""
-    folder = folder.absolute()
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = folder.with_name(f".{folder.name}.{os.getpid()}.part")
-        temporary.mkdir()
-    except OSError as error:
-        raise InputError(f"cannot write beside '{folder}': {error.strerror}") from None
-    try:
-        yield temporary
-        former = temporary.with_suffix(".old")
-        if folder.exists():
-            folder.rename(former)
-        temporary.rename(folder)
-        shutil.rmtree(former, ignore_errors=True)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_archive(members: Sequence[Node], path: Path, label: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiida_hardcoat.catalogue.figures import style
 from aiida_hardcoat.catalogue.selection import one_level
-from aiida_hardcoat.catalogue.tables.series import series
+from aiida_hardcoat.catalogue.tables.series import PLACE, series
 from aiida_hardcoat.catalogue.thermodynamics import ATOMS_PER_FORMULA, frame
 from aiida_hardcoat.data.catalogue import DEFAULT_LABEL
 from aiida_hardcoat.errors import InputError, nearest
@@ -30,7 +30,6 @@ Row = dict[str, Any]
 PUGH = 1.75
 FEW = 30
 """Up to so many points all have their names beside them."""
-PLACE = ("system", "formula", "x", "structure_type", "relaxed_structure_type", "ions", "number_of_atoms", "n")
 MODULI = ("bulk_modulus", "shear_modulus")
 HARDNESS = "chen_2011"
 TOUGHNESS = "niu_2019"

@@ -7,14 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from aiida_hardcoat.catalogue.figures import style
-from aiida_hardcoat.catalogue.predictions import predictions_of
-from aiida_hardcoat.catalogue.selection import one_level
-from aiida_hardcoat.catalogue.tables.learned import EMPTY, errors, not_predicted, one_model
-from aiida_hardcoat.catalogue.tables.series import series
+from aiida_hardcoat.catalogue.tables.learned import errors, predicted_series
+from aiida_hardcoat.catalogue.tables.series import PLACE
 from aiida_hardcoat.catalogue.thermodynamics import frame
 from aiida_hardcoat.data.catalogue import DEFAULT_LABEL
 from aiida_hardcoat.data.prediction import PROPERTIES
-from aiida_hardcoat.errors import InputError
 from hardcoat_ml.figures import TITLES, formula_text
 
 if TYPE_CHECKING:
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 
 KINDS = ("", "_low", "_high")
-PLACE = ("system", "formula", "x", "structure_type", "relaxed_structure_type", "ions", "number_of_atoms", "n")
 EXTREMES = 3
 """So many of the largest deviations are named in each panel."""
 
@@ -51,16 +47,15 @@ def parity_data(
     :param model: name, fingerprint or start of the sha256 of a model; by default that of the newest prediction.
     :raises InputError: where no single level is chosen, or no entry has a prediction of the model.
     """
-    one = one_level(level, label=label)
-    found = series(one, columns=PROPERTIES, system=system, ions=ions, label=label)
-    predictions = predictions_of([pk for row in found for pk in row["pks"]])
-    if not predictions:
-        raise InputError(EMPTY.format(level=one.level))
-    identity, by_entry = one_model(predictions, model)
-    known = [row for row in found if all(pk in by_entry for pk in row["pks"])]
-    rows = [parity_row(row, [by_entry[pk] for pk in row["pks"]]) for row in known]
-    lacking = [not_predicted(row, identity) for row in found if row not in known]
-    return {**frame(one), "model": identity, "rows": rows, "scores": scores_of(rows), "missing": lacking}
+    found = predicted_series(level, system=system, ions=ions, model=model, label=label)
+    rows = [parity_row(row, predictions) for row, predictions in found.known]
+    return {
+        **frame(found.level),
+        "model": found.model,
+        "rows": rows,
+        "scores": scores_of(rows),
+        "missing": found.not_predicted,
+    }
 
 
 def parity_row(row: Row, predictions: Sequence[Row]) -> Row:

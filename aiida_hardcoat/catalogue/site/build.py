@@ -7,11 +7,6 @@ from __future__ import annotations
 
 import html
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -21,6 +16,7 @@ from tqdm import tqdm
 
 from aiida_hardcoat import __version__
 from aiida_hardcoat.catalogue.site.data import find_rows, index, records, structures_behind
+from aiida_hardcoat.catalogue.whole_folder import replaced
 from aiida_hardcoat.data.catalogue import DEFAULT_LABEL
 from aiida_hardcoat.errors import InputError
 
@@ -92,28 +88,6 @@ def check_folder(folder: Path) -> None:
     others = sorted(there - CONTENT)
     if others:
         raise InputError(f"{folder} also holds {others[0]}, which is no part of the page: move it away")
-
-
-@contextmanager
-def replaced(target: Path) -> Iterator[Path]:
-    """A folder to write into that takes the place of the target when all went well.
-
-    :raises InputError: for a place that cannot be written to.
-    """
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-    except OSError as error:
-        raise InputError(f"{target} cannot be written: {error.strerror}") from None
-    try:
-        new, old = scratch / "new", scratch / "old"
-        new.mkdir()
-        yield new
-        if target.exists():
-            os.rename(target, old)
-        os.rename(new, target)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def checked(uuid: str) -> str:

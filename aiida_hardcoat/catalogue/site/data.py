@@ -17,11 +17,11 @@ from aiida_hardcoat.catalogue.levels import level_columns
 from aiida_hardcoat.catalogue.mixing import is_end, key, mixing_energies
 from aiida_hardcoat.catalogue.predictions import LEARNED, disagreement, inside, predictions_of
 from aiida_hardcoat.catalogue.query import search
+from aiida_hardcoat.catalogue.selection import search_some
 from aiida_hardcoat.catalogue.site.provenance import Ancestry, ancestry, graph
 from aiida_hardcoat.data.catalogue import DEFAULT_LABEL
 from aiida_hardcoat.data.elastic import ElasticData
 from aiida_hardcoat.data.prediction import PROPERTIES
-from aiida_hardcoat.errors import InputError
 from aiida_hardcoat.physics.strain import stress_to_voigt
 from aiida_hardcoat.physics.symmetry import ReducedStrains, expand_stresses
 
@@ -99,11 +99,7 @@ def find_rows(*, label: str = DEFAULT_LABEL, **filters: Any) -> list[dict[str, A
     """
     stored = [name for name in (*TEXTS, *NUMBERS, *FLAGS) if name not in NOT_STORED]
     columns = (*stored, "level", "level_fingerprint", "fractions")
-    rows = search(label=label, learned=True, columns=columns, **filters)
-    if not rows:
-        if search(label=label, columns=(), limit=1):
-            raise InputError("no entry matches these filters: `hardcoat list` shows all")
-        raise InputError("the catalogue is empty: `hardcoat demo` or `hardcoat run Ti0.5Al0.5N -s B1` makes entries")
+    rows = search_some(label=label, learned=True, columns=columns, **filters)
     # The end members count also where the filters leave them out: their x is 1.
     ends = search(label=label, columns=("fractions",), x=(1.0, 1.0))
     mixing = known_mixing_energies([*rows, *ends])

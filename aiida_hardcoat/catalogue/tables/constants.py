@@ -13,6 +13,7 @@ from aiida_hardcoat.catalogue.tables.series import (
     CONSTANTS,
     IONS,
     MODULI,
+    PLACE,
     constants_of,
     frame,
     missing_materials,
@@ -24,7 +25,6 @@ DERIVED = ("pugh_ratio", "hardness_chen_2011")
 VALUES = (*CONSTANTS, *MODULI, *DERIVED)
 COMPARED = (*CONSTANTS, *MODULI)
 """What published tables tell."""
-PLACE = ("system", "formula", "x", "structure_type", "relaxed_structure_type", "ions", "number_of_atoms", "n")
 STABILITY = ("stable", "stable_with_tolerance")
 
 

@@ -7,14 +7,14 @@ import shlex
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiida.orm import CalcFunctionNode, Dict, QueryBuilder
 
 from aiida_hardcoat.catalogue.compare import ALL, chosen_predictions
 from aiida_hardcoat.catalogue.predictions import MODEL, predictions_of
-from aiida_hardcoat.catalogue.selection import one_level
-from aiida_hardcoat.catalogue.tables.series import IONS, frame, missing_materials, series
+from aiida_hardcoat.catalogue.selection import Level, one_level
+from aiida_hardcoat.catalogue.tables.series import IONS, PLACE, frame, missing_materials, series
 from aiida_hardcoat.data.catalogue import DEFAULT_LABEL
 from aiida_hardcoat.data.prediction import PROPERTIES, PredictionData
 from aiida_hardcoat.errors import InputError
@@ -51,31 +51,63 @@ def learned_table(
     :param system: e.g. ``Al-Ti-N``, with its end members.
     :raises InputError: where no single level is chosen, there is no entry, or none has a prediction of the model.
     """
+    found = predicted_series(level, system=system, ions=ions, model=model, label=label)
+    alloys = [alloy_row(row, predictions) for row, predictions in found.known]
+    tested, notes = test_rows(found.card, found.model)
+    chosen = IONS if ions is None else (ions,)
+    seen = [alloy for alloy in alloys if alloy["in_training_data"]]
+    return {
+        **frame(3, "Learned against computed moduli", found.level, found.materials, system),
+        "ions": ions,
+        "model": found.model,
+        "rows": [*tested, *(row for each in chosen for row in set_rows(alloys, each))],
+        "alloys": [alloy for alloy in alloys if alloy not in seen],
+        "left_out": [{name: alloy[name] for name in ("formula", "structure_type", "ions")} for alloy in seen],
+        "notes": notes,
+        "missing": [
+            *found.not_predicted,
+            *missing_materials(found.materials, found.level, system=system, ions=chosen),
+        ],
+    }
+
+
+class PredictedSeries(NamedTuple):
+    """The materials at a level of theory, and what one model says of them.
+
+    ``known`` are those of which every entry has a prediction, each with its predictions; ``not_predicted`` the others,
+    each with the command that predicts it.
+    """
+
+    level: Level
+    materials: list[dict[str, Any]]
+    model: dict[str, str]
+    card: dict[str, Any]
+    known: list[tuple[dict[str, Any], list[dict[str, Any]]]]
+    not_predicted: list[dict[str, Any]]
+
+
+def predicted_series(
+    level: str | None, *, system: str | None, ions: str | None, model: str | None, label: str
+) -> PredictedSeries:
+    """The same arguments as `learned_table`.
+
+    :raises InputError: where no single level is chosen, there is no entry, or none has a prediction of the model.
+    """
     one = one_level(level, label=label)
     rows = series(one, columns=PROPERTIES, system=system, ions=ions, label=label)
     predictions = predictions_of([pk for row in rows for pk in row["pks"]])
     if not predictions:
         raise InputError(EMPTY.format(level=one.level))
     identity, by_entry = one_model(predictions, model)
-    known = [row for row in rows if all(pk in by_entry for pk in row["pks"])]
-    alloys = [alloy_row(row, [by_entry[pk] for pk in row["pks"]]) for row in known]
-    card = card_of([prediction["pk"] for prediction in by_entry.values()], identity["model_sha256"])
-    tested, notes = test_rows(card, identity)
-    chosen = IONS if ions is None else (ions,)
-    seen = [alloy for alloy in alloys if alloy["in_training_data"]]
-    return {
-        **frame(3, "Learned against computed moduli", one, rows, system),
-        "ions": ions,
-        "model": identity,
-        "rows": [*tested, *(row for each in chosen for row in set_rows(alloys, each))],
-        "alloys": [alloy for alloy in alloys if alloy not in seen],
-        "left_out": [{name: alloy[name] for name in ("formula", "structure_type", "ions")} for alloy in seen],
-        "notes": notes,
-        "missing": [
-            *(not_predicted(row, identity) for row in rows if row not in known),
-            *missing_materials(rows, one, system=system, ions=chosen),
-        ],
-    }
+    complete = [row for row in rows if all(pk in by_entry for pk in row["pks"])]
+    return PredictedSeries(
+        level=one,
+        materials=rows,
+        model=identity,
+        card=card_of([prediction["pk"] for prediction in by_entry.values()], identity["model_sha256"]),
+        known=[(row, [by_entry[pk] for pk in row["pks"]]) for row in complete],
+        not_predicted=[not_predicted(row, identity) for row in rows if row not in complete],
+    )
 
 
 def one_model(
@@ -106,10 +138,8 @@ def newest_prediction(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 def alloy_row(row: dict[str, Any], predictions: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A material with the mean of what the model says of its structures."""
-    place = ("system", "formula", "x", "structure_type", "relaxed_structure_type", "ions", "number_of_atoms", "n")
     return {
-        **{name: row[name] for name in place},
-        **{name: row[name] for name in PROPERTIES},
+        **{name: row[name] for name in (*PLACE, *PROPERTIES)},
         **{f"predicted_{name}": statistics.fmean(each[name] for each in predictions) for name in PROPERTIES},
         "in_training_data": any(each["in_training_data"] for each in predictions),
         "uuids": row["uuids"],

@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from aiida_hardcoat.catalogue.query import canonical_system
 from aiida_hardcoat.catalogue.references import Material
 from aiida_hardcoat.catalogue.selection import Level, materials
 from aiida_hardcoat.data.elastic import INDEPENDENT_CONSTANTS
 from aiida_hardcoat.errors import InputError
-from aiida_hardcoat.physics.composition import Composition, parse_composition
+from aiida_hardcoat.physics.composition import Composition, canonical_system, parse_composition
 from aiida_hardcoat.physics.prototypes import CRYSTAL_CLASSES
 
 CONSTANTS = INDEPENDENT_CONSTANTS["hexagonal"]
@@ -23,6 +22,9 @@ FRACTIONS = (Fraction(1, 4), Fraction(1, 2), Fraction(3, 4))
 IONS = ("relaxed", "clamped")
 ATOMS = 96
 """The grid of the study: every alloy and its end members in these structures, in cells of so many atoms."""
+
+PLACE = ("system", "formula", "x", "structure_type", "relaxed_structure_type", "ions", "number_of_atoms", "n")
+"""What a table's row says of its material before any value."""
 
 
 def series(
