@@ -67,11 +67,16 @@ class Progress:
         self.labels = [label_of(alloy) for alloy in campaign.inputs.alloys.get_list()]
         self.digests = digests_of(campaign.inputs)
         self.known: dict[str, tuple[str, orm.WorkChainNode]] = {}
+        self.computed: set[str] = set()
+        """Alloys that were finished since this campaign began."""
 
     def look(self) -> None:
         """See what has changed."""
         unsettled = [digest for digest in self.digests if self.state(digest) != FINISHED]
-        self.known.update(known_runs(unsettled))
+        found = known_runs(unsettled)
+        self.known.update(found)
+        began = self.campaign.ctime  # asked once: each look at a node may be a query
+        self.computed |= {digest for digest, (state, run) in found.items() if state == FINISHED and run.ctime >= began}
 
     def state(self, digest: str) -> str:
         return self.known[digest][0] if digest in self.known else WAITING
@@ -80,15 +85,11 @@ class Progress:
         states = [self.state(digest) for digest in self.digests]
         return {state: states.count(state) for state in STATES}
 
-    def computed(self) -> int:
-        """Alloys that were finished since this campaign began."""
-        return sum(state == FINISHED and run.ctime >= self.campaign.ctime for state, run in self.known.values())
-
     def per_hour(self, now: datetime) -> float | None:
         """Alloys finished an hour, once there is one."""
         end = self.campaign.mtime if self.campaign.is_terminated else now
         hours = (end - self.campaign.ctime).total_seconds() / 3600
-        return self.computed() / hours if self.computed() and hours > 0 else None
+        return len(self.computed) / hours if self.computed and hours > 0 else None
 
     def ends(self, now: datetime) -> datetime | None:
         """When the last alloy may be finished, if those to come take as long as those that were."""

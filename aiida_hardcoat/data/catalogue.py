@@ -32,12 +32,16 @@ class CatalogueGroup(Group):
         """The entries alone, oldest first."""
         return self._members().order_by({ElasticData: "id"}).all(flat=True)
 
+    def entry_pks(self) -> set[int]:
+        """Of the entries, without loading them."""
+        return set(self._members("id").all(flat=True))
+
     def count_entries(self) -> int:
         return self._members().count()
 
-    def _members(self) -> QueryBuilder:
+    def _members(self, project: str = "*") -> QueryBuilder:
         query = QueryBuilder().append(CatalogueGroup, filters={"id": self.pk}, tag="group")
-        return query.append(ElasticData, with_group="group", project="*")
+        return query.append(ElasticData, with_group="group", project=project)
 
 
 def catalogue(label: str = DEFAULT_LABEL) -> CatalogueGroup:

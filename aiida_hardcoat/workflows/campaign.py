@@ -208,7 +208,7 @@ class CampaignWorkChain(RollingWorkChain):
         """Hand over the entries, each a member of the catalogue."""
         group = catalogue(self.inputs.catalogue)
         alloys = self.inputs.alloys.get_list()
-        members = {node.pk for node in group.entries()}
+        members = group.entry_pks()
         for index, pk in sorted(self.ctx.finished.items()):
             entry = orm.load_node(pk).outputs.entry
             if entry.pk not in members and find_equal(group, entry) is None:

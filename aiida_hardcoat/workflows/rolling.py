@@ -9,6 +9,9 @@ from aiida.engine import WorkChain
 from aiida.engine.processes.workchains.awaitable import Awaitable
 from plumpy import ProcessState
 
+AWAITED = "awaited_"
+"""Before the index of a process, its name in the context."""
+
 
 class RollingWorkChain(WorkChain):
     """Goes on with its outline as soon as the first of the processes that it awaits has ended.
@@ -20,10 +23,12 @@ class RollingWorkChain(WorkChain):
 
     def await_first(self, running: dict[int, int]) -> None:
         """Let the next step begin when one of these has ended."""
+        for key in [key for key in self.ctx if key.startswith(AWAITED)]:
+            del self.ctx[key]  # AiiDA keeps what has ended, and each checkpoint would hold it
         for index, pk in running.items():
             process = cast(orm.ProcessNode, orm.load_node(pk))
             if not process.is_terminated:
-                self.to_context(**{f"awaited_{index}": process})
+                self.to_context(**{f"{AWAITED}{index}": process})
 
     def take_ended(self, running: dict[int, int]) -> dict[int, orm.ProcessNode]:
         """Remove those that have ended, and return them."""
