@@ -12,8 +12,8 @@ PARALLEL := --numprocesses auto --maxprocesses 4 --dist worksteal
 
 QUICK := not slow and not jobs and not vasp and not qe and not browser and not services and not faults
 
-.PHONY: help demo test coverage test-jobs test-vasp test-browser test-qe test-services test-faults test-slow lint types docs wheel \
-	benchmarks clean
+.PHONY: help demo test coverage test-jobs test-vasp test-browser test-qe test-services test-faults test-slow \
+	lint types docs wheel benchmarks clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/' | expand -t 16

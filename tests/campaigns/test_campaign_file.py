@@ -4,7 +4,6 @@ from fractions import Fraction
 
 import pytest
 import yaml
-from aiida_hardcoat.profiles import shipped
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from aiida_hardcoat.campaigns.file import read_campaign
 from aiida_hardcoat.campaigns.grid import compositions_of, systems_of
 from aiida_hardcoat.errors import InputError
 from aiida_hardcoat.physics.composition import parse_composition
+from aiida_hardcoat.profiles import shipped
 
 SMALL = {"name": "small", "systems": ["Al-Ti-N"], "structure_types": ["B1"]}
 

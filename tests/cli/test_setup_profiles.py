@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import yaml
 from aiida.manage import get_config
-from aiida_hardcoat.profiles import shipped
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +28,7 @@ from aiida_hardcoat.cli.setup_files import (
 )
 from aiida_hardcoat.cli.setup_services import is_loopback, open_addresses
 from aiida_hardcoat.errors import InputError
+from aiida_hardcoat.profiles import shipped
 
 HARDCOAT = (sys.executable, "-W", "ignore", "-c", "from aiida_hardcoat.cli import main; main()")
 VERDI = str(Path(sys.executable).parent / "verdi")
