@@ -10,7 +10,7 @@ pytest_plugins = ("fault_table", "fault_fixtures", "fault_servers")
 pytestmark = pytest.mark.faults
 
 REPAIR = "`verdi daemon stop; verdi process repair; verdi daemon start`"
-RETRY = "`hardcoat campaign retry --submit`"
+RETRY = "`hardcoat campaign retry --submit` where anything broke off"
 
 
 def wait_for_output(folders):
@@ -70,14 +70,16 @@ def test_two_campaigns_in_the_daemon(place, workload, truth, trial):
 
 
 @pytest.mark.parametrize("kill", [False, True], ids=("stopped", "killed"))
-def test_broker(begun, servers, truth, trial, kill):
+def test_broker(place, begun, servers, truth, trial, kill):
     """It is away while the jobs end."""
-    with trial(f"RabbitMQ {'killed with SIGKILL' if kill else 'stopped'}, and started again", RETRY) as row:
+    recovery = f"{REPAIR}; {RETRY}"
+    with trial(f"RabbitMQ {'killed with SIGKILL' if kill else 'stopped'}, and started again", recovery) as row:
         campaign, folders = begun()
         servers.down("rabbitmq", kill=kill)
         campaign.release()
         wait_for_output(folders)
         servers.up("rabbitmq")
+        place.repair(WORKERS)
         campaign.wait()
         campaign.retry_what_failed()
         row |= campaign.verdict(truth)
