@@ -84,6 +84,15 @@ def run(
         processes.append(instantiate_process(runner, process, **inputs))
         return processes[-1]
 
+    ask_again_and_again = runner.call_on_process_finish
+
+    def call_when_terminated(pk: int, callback: Callable[[], object]) -> None:
+        running = [process for process in processes if process.pid == pk and not process.has_terminated()]
+        if running:
+            running[0].future().add_done_callback(lambda _: ask_again_and_again(pk, callback))
+        else:
+            ask_again_and_again(pk, callback)
+
     interrupts = iter((stop, kill_all))
 
     def end() -> None:
@@ -92,6 +101,8 @@ def run(
 
     # Children of a process without a daemon can only be reached through the objects in this interpreter.
     runner.instantiate_process = remember  # type: ignore[method-assign]
+    # Nor need the database be asked whether they have ended, several times a second at each level of the workflow.
+    runner.call_on_process_finish = call_when_terminated  # type: ignore[method-assign]
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in handlers:
         # The loop's own handler is told of a signal whatever AiiDA's calcfunctions do: each puts its handler in place
@@ -118,7 +129,7 @@ def run(
         for number, handler in handlers.items():
             runner.loop.remove_signal_handler(number)
             signal.signal(number, handler)
-        del runner.instantiate_process
+        del runner.instantiate_process, runner.call_on_process_finish
     return root.node
 
 

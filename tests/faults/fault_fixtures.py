@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -30,10 +30,16 @@ def small_disk(folder: Path, megabytes: int) -> Iterator[bool]:
 
 
 def fill(folder: Path, left: int) -> Path:
-    """A file that takes all but so many bytes of a disk."""
+    """A file that takes all but so many bytes of a disk, whatever others write there meanwhile."""
     filler = folder / "filler"
-    with filler.open("wb") as handle:
-        os.posix_fallocate(handle.fileno(), 0, max(shutil.disk_usage(folder).free - left, 1))
+
+    def has_filled() -> bool:
+        with filler.open("wb") as handle, suppress(OSError):
+            os.posix_fallocate(handle.fileno(), 0, max(shutil.disk_usage(folder).free - left, 1))
+            return True
+        return shutil.disk_usage(folder).free <= left
+
+    wait_for(has_filled, f"{folder} cannot be filled", pause=0)
     return filler
 
 
