@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil
 from fault_calculators import HELD, HOLD, STARTS
-from fault_place import Node, Place, wait_for
+from fault_place import Node, Place, kill, wait_for
 
 ENGINE = "fault_calculators:Watched"
 COMPOSITIONS = ("TiN", "Ti0.5Al0.5N")
@@ -158,7 +158,7 @@ class Workload:
         Once there are jobs, the processes live in slices of some milliseconds, and between two slices they stand still
         and are looked at.
         """
-        wait_for(self.jobs, "no job begins", pause=0.002)
+        wait_for(self.jobs, "no job begins", pause=0.02)
 
         def struck() -> bool:
             send(victims, signal.SIGSTOP)
@@ -203,6 +203,20 @@ class Workload:
             "jobs": len(starts),
             "problems": problems,
         }
+
+
+def kill_workers_in_each_phase(place: Place, campaign: Workload, number: int) -> None:
+    """Submit a campaign, and kill all workers of the daemon in each phase of a job; the daemon starts new ones."""
+    campaign.hold()
+    campaign.submit()
+    for phase in ("upload", "run", "retrieve", "parse"):
+        wait_for(lambda: len(place.workers()) == number, "the daemon starts no new workers")
+        if phase == "run":
+            campaign.held()
+            kill(place.workers())
+            campaign.release()
+        else:
+            campaign.strike(phase, place.workers())
 
 
 def send(processes: list[psutil.Process], sign: int) -> None:

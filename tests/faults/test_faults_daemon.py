@@ -3,6 +3,7 @@
 import pytest
 from fault_fixtures import fill
 from fault_place import kill, wait_for
+from fault_workload import kill_workers_in_each_phase
 
 pytest_plugins = ("fault_table", "fault_fixtures")
 pytestmark = pytest.mark.faults
@@ -18,19 +19,10 @@ def place(embedded):
     return embedded
 
 
-@pytest.mark.parametrize("phase", ["upload", "run", "retrieve", "parse"])
-def test_worker_killed(place, workload, truth, trial, phase):
+def test_worker_killed(place, workload, truth, trial):
     campaign = workload(place)
-    with trial(f"SIGKILL of the daemon's worker during {phase}, embedded profile") as row:
-        if phase == "run":
-            campaign.hold()
-        campaign.submit()
-        if phase == "run":
-            campaign.held()
-            kill(place.workers())
-        else:
-            campaign.strike(phase, place.workers())
-        campaign.release()
+    with trial("SIGKILL of the daemon's only worker during upload, run, retrieve and parse, in turn") as row:
+        kill_workers_in_each_phase(place, campaign, 1)
         campaign.wait()
         row |= campaign.verdict(truth)
 

@@ -52,20 +52,19 @@ def test_interrupted_run(embedded, workload, truth, trial, sign, name):
         row |= campaign.verdict(truth)
 
 
-@pytest.mark.parametrize("phase", ["upload", "run", "retrieve", "parse"])
-def test_killed_campaign(embedded, workload, truth, trial, phase):
+def test_killed_campaign(embedded, workload, truth, trial):
     campaign = workload(embedded)
-    with trial(f"SIGKILL of `hardcoat campaign` during {phase}", SAME_COMMAND) as row:
-        if phase == "run":
-            campaign.hold()
-        process = campaign.begin()
-        if phase == "run":
-            campaign.held()
-            process.kill()
-        else:
-            campaign.strike(phase, [psutil.Process(process.pid)])
-        campaign.end_of(process, (-signal.SIGKILL,))
-        campaign.release()
+    with trial("SIGKILL of `hardcoat campaign` during upload, run, retrieve and parse, in turn", SAME_COMMAND) as row:
+        campaign.hold()
+        for phase in ("upload", "run", "retrieve", "parse"):
+            process = campaign.begin()
+            if phase == "run":
+                campaign.held()
+                process.kill()
+                campaign.release()
+            else:
+                campaign.strike(phase, [psutil.Process(process.pid)])
+            campaign.end_of(process, (-signal.SIGKILL,))
         campaign.again()
         row |= campaign.verdict(truth)
 
