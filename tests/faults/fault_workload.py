@@ -27,6 +27,7 @@ COST = {"evaluations", "seconds"}
 """Fields of an entry that tell how it was computed, not what came out."""
 SLICE = 0.004
 """Seconds that a process lives between two looks at it."""
+IF_LEFT = "nothing; where a process is left over, `verdi daemon stop; verdi process repair; verdi daemon start`"
 TOLERANCE = 1e-9
 """Relative. The pair potential is deterministic, and a job that was cut goes on along the same path."""
 
@@ -148,6 +149,16 @@ class Workload:
             return bool(found) and found[-1].has_ended
 
         wait_for(has_ended, "the campaign does not end in the daemon", pause=0.3)
+
+    def end_what_is_left(self, workers: int) -> None:
+        """The recovery where a worker was killed between storing a process and handing it over."""
+
+        def left() -> list[Node]:
+            return [one for one in self.processes() if not one.has_ended]
+
+        if left():
+            self.place.repair(workers)
+            wait_for(lambda: not left(), "a process that was left does not end")
 
     def is_paused(self) -> bool:
         return any(one.attributes.get("paused") for one in self.jobs() if not one.has_ended)

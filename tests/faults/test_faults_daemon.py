@@ -3,7 +3,7 @@
 import pytest
 from fault_fixtures import fill
 from fault_place import kill, wait_for
-from fault_workload import kill_workers_in_each_phase
+from fault_workload import IF_LEFT, kill_workers_in_each_phase
 
 pytest_plugins = ("fault_table", "fault_fixtures")
 pytestmark = pytest.mark.faults
@@ -21,21 +21,24 @@ def place(embedded):
 
 def test_worker_killed(place, workload, truth, trial):
     campaign = workload(place)
-    with trial("SIGKILL of the daemon's only worker during upload, run, retrieve and parse, in turn") as row:
+    with trial("SIGKILL of the daemon's only worker during upload, run, retrieve and parse, in turn", IF_LEFT) as row:
         kill_workers_in_each_phase(place, campaign, 1)
         campaign.wait()
+        campaign.end_what_is_left(1)
         row |= campaign.verdict(truth)
 
 
 def test_daemon_killed(place, workload, truth, trial):
     campaign = workload(place)
-    with trial("SIGKILL of the whole daemon, embedded profile", "`verdi daemon start`") as row:
+    recovery = "`verdi daemon start; verdi daemon restart`"
+    with trial("SIGKILL of the whole daemon, embedded profile", recovery) as row:
         campaign.hold()
         campaign.submit()
         campaign.held()
         kill(place.daemon())
         campaign.release()
         place.start_daemon()
+        place.verdi("daemon", "restart")
         campaign.wait()
         row |= campaign.verdict(truth)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from fault_place import kill, wait_for
 from fault_servers import WORKERS
-from fault_workload import kill_workers_in_each_phase
+from fault_workload import IF_LEFT, kill_workers_in_each_phase
 
 pytest_plugins = ("fault_table", "fault_fixtures", "fault_servers")
 pytestmark = pytest.mark.faults
@@ -25,9 +25,10 @@ def wait_for_output(folders):
 
 def test_both_workers_killed(place, workload, truth, trial):
     campaign = workload(place)
-    with trial("SIGKILL of both workers during upload, run, retrieve and parse, in turn") as row:
+    with trial("SIGKILL of both workers during upload, run, retrieve and parse, in turn", IF_LEFT) as row:
         kill_workers_in_each_phase(place, campaign, WORKERS)
         campaign.wait()
+        campaign.end_what_is_left(WORKERS)
         row |= campaign.verdict(truth)
 
 

@@ -362,11 +362,15 @@ def start_rabbitmq() -> None:
 
 def stop_rabbitmq(kill: bool) -> None:
     end(state() / "rabbitmq" / "pid", kill)
+    wait_for(end_epmd, "epmd does not end")
+
+
+def end_epmd() -> bool:
+    """Erlang's name server outlives its nodes, and refuses to end before it has noticed that they are gone."""
     if listens(PORTS["epmd"]):
-        # Erlang's name server outlives its nodes.
         command = ["epmd", "-port", str(PORTS["epmd"]), "-kill"]
         subprocess.run(command, capture_output=True, env={"PATH": os.environ["PATH"], "ERL_EPMD_ADDRESS": HOST})
-        wait_for(lambda: not listens(PORTS["epmd"]), "epmd does not end")
+    return not listens(PORTS["epmd"])
 
 
 # --- munge and Slurm --------------------------------------------------------------------------------------------------
