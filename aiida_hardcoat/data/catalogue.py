@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
+from aiida.common.exceptions import IntegrityError
 from aiida.orm import CalcFunctionNode, Group, Node, QueryBuilder
 
 from aiida_hardcoat.data.elastic import ElasticData
@@ -46,7 +47,10 @@ class CatalogueGroup(Group):
 
 def catalogue(label: str = DEFAULT_LABEL) -> CatalogueGroup:
     """The group of that label, made at its first use."""
-    group, _ = CatalogueGroup.collection.get_or_create(label=label)
+    try:
+        group, _ = CatalogueGroup.collection.get_or_create(label=label)
+    except IntegrityError:  # another worker of the daemon has made it a moment before
+        group = CatalogueGroup.collection.get(label=label)
     return cast(CatalogueGroup, group)
 
 
