@@ -30,15 +30,14 @@ def test_worker_killed(place, workload, truth, trial):
 
 def test_daemon_killed(place, workload, truth, trial):
     campaign = workload(place)
-    recovery = "`verdi daemon start; verdi daemon restart`"
-    with trial("SIGKILL of the whole daemon, embedded profile", recovery) as row:
+    with trial("SIGKILL of the whole daemon, embedded profile", f"`verdi daemon start`; {REPAIR}") as row:
         campaign.hold()
         campaign.submit()
         campaign.held()
         kill(place.daemon())
         campaign.release()
         place.start_daemon()
-        place.verdi("daemon", "restart")
+        place.repair()
         campaign.wait()
         row |= campaign.verdict(truth)
 
