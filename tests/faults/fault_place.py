@@ -203,6 +203,11 @@ class Place:
         """Bytes of what the daemon has said."""
         return sum(path.stat().st_size for path in self.daemon_log.glob("*.log"))
 
+    def complaints(self) -> int:
+        """How often the daemon has said that there is no space left."""
+        said = "".join(path.read_text(errors="replace") for path in self.daemon_log.glob("*.log"))
+        return said.count("disk is full") + said.count("No space left")
+
     def close(self) -> None:
         """Stop the daemon; nothing else may be left."""
         if self.daemon():

@@ -95,12 +95,12 @@ def test_disk_full(place, workload, truth, trial):
         campaign.hold()
         campaign.submit()
         campaign.held(2)
+        before = place.complaints()
         filler = fill(place.folder, 0)
         try:
             campaign.release()
             wait_for(lambda: not place.left_over(), "the jobs do not end")
-            seen = place.log_size()
-            wait_for(lambda: place.log_size() > seen, "no worker says that it cannot store anything")
+            wait_for(lambda: place.complaints() > before, "no worker says that it cannot store anything")
         finally:
             filler.unlink()
         place.repair()
