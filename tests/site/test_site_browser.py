@@ -74,13 +74,15 @@ def visit(chromium):
     """A function that opens the page, and waits for its maps if need be; what goes wrong while it is open fails."""
     wrong, contexts = [], []
 
-    def open_page(url, maps=False, width=1400, height=900, **options):
+    def open_page(url, maps=False, width=1400, height=900, hold=None, **options):
         context = chromium.new_context(viewport={"width": width, "height": height}, accept_downloads=True, **options)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
         page.on("request", lambda asked: None if local(asked.url) else wrong.append(f"asked for {asked.url}"))
+        if hold:
+            page.route(*hold)
         page.goto(url)
         page.wait_for_selector("body[data-maps=ready]" if maps else "body[data-ready]", state="attached")
         return page
@@ -258,6 +260,23 @@ def test_selection_in_a_map_narrows_the_table_and_the_other_maps(visit, site):
     wait_for_count(page, site.count)
     page.locator("#clear").click()
     page.wait_for_selector("#selection", state="hidden")
+
+
+def test_what_is_ticked_stays_while_the_maps_are_loaded_and_drawn(visit, site):
+    loading = []
+    page = visit(site.url, hold=("**/plotly.min.js", lambda route: loading.append(route)))
+    page.locator("#grid td.tick input").first.click()
+    page.wait_for_function("document.querySelector('script[src*=plotly]')")
+    loading.pop().continue_()
+    page.wait_for_selector("body[data-maps=ready]", state="attached")
+    marked = (
+        "document.getElementById('plot-property').data.filter(one => (one.selectedpoints || []).length === 1).length"
+    )
+    page.wait_for_function(f"{marked} === 1")
+    page.locator("#map-x").select_option("c11")
+    page.wait_for_function("document.getElementById('plot-property').layout.xaxis.title.text.startsWith('C')")
+    assert page.evaluate(marked) == 1
+    assert page.locator("#selection").inner_text().startswith("1 selected")
 
 
 def test_filter_and_ticks_of_the_table_reach_the_maps(visit, site):

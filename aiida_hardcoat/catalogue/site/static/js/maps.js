@@ -231,8 +231,8 @@
   function listen(target) {
     const rows = (event) => [...new Set(event.points.map((spot) => spot.customdata).filter((row) => row !== undefined))];
     target.on("plotly_selected", (event) => {
-      // A click outside ends the selection with no event at all.
-      if (event) H.select(rows(event));
+      // Plotly says that nothing is selected whenever it draws without the last box, too; only a box is a person's.
+      if (event && (event.range || event.lassoPoints)) H.select(rows(event));
     });
     target.on("plotly_deselect", () => H.select([]));
     target.on("plotly_click", (event) => {
