@@ -17,7 +17,6 @@ from aiida.common.links import LinkType
 from aiida.engine import CalcJob, Process, ProcessBuilder
 from aiida.engine.daemon.execmanager import kill_calculation
 from aiida.engine.runners import Runner
-from aiida.engine.utils import instantiate_process
 from aiida.manage import get_config, get_manager
 from aiida.manage.caching import enable_caching
 
@@ -39,12 +38,12 @@ CACHED = (
 )
 """Process types whose finished results are used again; an engine adds those of its own plugin."""
 
-MANY = 25
-"""Processes that have ended between two collections of garbage. Each commit of AiiDA's costs time for every node in
-memory, and the nodes of a process stay there, in cycles, until they are collected."""
+ENDED_BETWEEN_COLLECTIONS = 25
+"""Processes, of garbage. Each commit of AiiDA's costs time for every node in memory, and the nodes of a process that
+has ended stay there, in cycles, until they are collected."""
 POLL_SECONDS = 1.0
 CHILD_POLL_SECONDS = 0.2
-"""How soon a workchain sees that its child has ended; a deep chain waits so long at each of its levels."""
+"""How soon a workchain sees that a process of another run has ended; of its own run it is told."""
 NEARLY_FULL = 50 * 2**20
 """Bytes left on the disk of the profile below which a run ends while it can still store what it has."""
 FULL = 2**20
@@ -79,38 +78,17 @@ def run(
     :raises OSError: when the disk of the profile is full.
     """
     end_lost_runs()
-    # No communicator: a broker runs only where a daemon does, and this run needs neither.
-    runner = get_manager().create_runner(communicator=None, poll_interval=CHILD_POLL_SECONDS)
-    processes: list[Process] = []
-
-    def remember(process: Any, **inputs: Any) -> Process:
-        processes.append(instantiate_process(runner, process, **inputs))
-        return processes[-1]
-
-    ask_again_and_again = runner.call_on_process_finish
-
-    def call_when_terminated(pk: int, callback: Callable[[], object]) -> None:
-        running = [process for process in processes if process.pid == pk and not process.has_terminated()]
-        if running:
-            running[0].future().add_done_callback(lambda _: ask_again_and_again(pk, callback))
-        else:
-            ask_again_and_again(pk, callback)
-
+    runner = LocalRunner()
+    processes = runner.processes
     interrupts = iter((stop, kill_all))
 
     def end() -> None:
         report("interrupted: keeping what the running job has finished (once more to drop it)")
         next(interrupts, kill_all)(processes)
 
-    # Children of a process without a daemon can only be reached through the objects in this interpreter.
-    runner.instantiate_process = remember  # type: ignore[method-assign]
-    # Nor need the database be asked whether they have ended, several times a second at each level of the workflow.
-    runner.call_on_process_finish = call_when_terminated  # type: ignore[method-assign]
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in handlers:
-        # The loop's own handler is told of a signal whatever AiiDA's calcfunctions do: each puts its handler in place
-        # and then what was there before, which is wrong where two of them overlap.
-        runner.loop.add_signal_handler(number, end)
+        runner.loop.add_signal_handler(number, end)  # which is called between two steps, never within one
     try:
         with (
             rare_garbage_collection(),
@@ -132,8 +110,35 @@ def run(
         for number, handler in handlers.items():
             runner.loop.remove_signal_handler(number)
             signal.signal(number, handler)
-        del runner.instantiate_process, runner.call_on_process_finish
     return root.node
+
+
+class LocalRunner(Runner):
+    """A runner without a daemon, which knows its processes: only through these can their children be reached."""
+
+    def __init__(self) -> None:
+        # No communicator: a broker runs only where a daemon does, and this run needs neither.
+        super().__init__(poll_interval=CHILD_POLL_SECONDS, persister=get_manager().get_persister())
+        self.processes: list[Process] = []
+
+    @property
+    def is_daemon_runner(self) -> bool:
+        """Whether AiiDA's calcfunctions leave signals alone. Their own handler of Ctrl-C writes to the database in the
+        middle of whatever is read there; the session can be lost, and with it every node of this run."""
+        return True
+
+    def instantiate_process(self, process: Any, **inputs: Any) -> Process:
+        self.processes.append(super().instantiate_process(process, **inputs))
+        return self.processes[-1]
+
+    def call_on_process_finish(self, pk: int, callback: Callable[[], Any]) -> None:
+        """Without asking the database, several times a second at each level of the workflow, as long as it runs."""
+        wait_for_it = super().call_on_process_finish
+        running = [process for process in self.processes if process.pid == pk and not process.has_terminated()]
+        if running:
+            running[0].future().add_done_callback(lambda _: wait_for_it(pk, callback))
+        else:
+            wait_for_it(pk, callback)
 
 
 @contextmanager
@@ -142,6 +147,7 @@ def rare_garbage_collection() -> Iterator[None]:
     its time. :func:`watch` has those that are dead collected, apart from all that was there before."""
     thresholds = gc.get_threshold()
     gc.set_threshold(100_000, 20, 100)
+    gc.collect()  # what a run before this one has left must not be frozen
     gc.freeze()
     try:
         yield
@@ -208,7 +214,7 @@ async def watch(
         for process in ended:  # a campaign has thousands
             processes.remove(process)
         dead += len(ended)
-        if dead >= MANY:
+        if dead >= ENDED_BETWEEN_COLLECTIONS:
             gc.collect()
             dead = 0
         await asyncio.sleep(POLL_SECONDS)
