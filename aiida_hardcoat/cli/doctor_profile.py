@@ -84,12 +84,9 @@ def check_computer(computer: Computer) -> Finding:
 
 def check_engines(elements: tuple[str, ...] | None) -> list[Finding]:
     """What each engine says of its code and its potentials."""
-    from importlib.metadata import entry_points
+    from aiida_hardcoat.engines import engines, load_engine
 
-    from aiida_hardcoat.engines import GROUP, load_engine
-
-    names = sorted(point.name for point in entry_points(group=GROUP))
-    return [row for name in names for row in load_engine(name)[0].doctor(elements)]
+    return [row for name in sorted(engines()) for row in load_engine(name)[0].doctor(elements)]
 
 
 def check_catalogue() -> Finding:

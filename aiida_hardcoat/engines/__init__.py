@@ -43,7 +43,8 @@ Signs and units are converted inside the engine and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any, Protocol
 
 from aiida_hardcoat.errors import InputError, nearest
@@ -98,15 +99,20 @@ class Engine(Protocol):
     ) -> ProcessBuilder: ...
 
 
+@cache
+def engines() -> dict[str, EntryPoint]:
+    """The installed engines by name. To look for them takes longer than all that is checked of an alloy."""
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
 def load_engine(text: str) -> tuple[Engine, str]:
     """The engine's module and the model named by ``engine`` or ``engine:model``.
 
     :raises InputError: for an engine or model that does not exist.
     """
     name, _, model = text.partition(":")
-    available = {point.name: point for point in entry_points(group=GROUP)}
-    if name not in available:
-        raise InputError(f"unknown engine '{name}': {nearest(name, sorted(available))}")
-    engine: Engine = available[name].load()
+    if name not in engines():
+        raise InputError(f"unknown engine '{name}': {nearest(name, sorted(engines()))}")
+    engine: Engine = engines()[name].load()
     engine.check_model(model or engine.DEFAULT_MODEL)
     return engine, model or engine.DEFAULT_MODEL

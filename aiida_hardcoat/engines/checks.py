@@ -1,25 +1,15 @@
-"""What every engine checks of its settings, and where the DFT engines read theirs from."""
+"""What every engine checks of its settings."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib import resources
 from typing import Any
-
-import yaml
 
 from aiida_hardcoat.errors import InputError, nearest
 
 TASKS = ("relax", "relax_cell", "relax_ions", "static")
 COMMON_KEYS = ("task", "model", "force_thresholds", "stress_threshold", "max_steps")
-
-
-def engine_protocol(engine: str, protocol: str, part: str) -> dict[str, Any]:
-    """The settings of an engine in a protocol; ``part`` is ``relaxation`` or ``strains``."""
-    text = resources.files("aiida_hardcoat.workflows.protocols").joinpath(f"{engine}.yaml").read_text("utf8")
-    settings: dict[str, Any] = yaml.safe_load(text)[protocol][part]
-    return settings
 
 
 def check_common(engine: str, settings: dict[str, Any], keys: Sequence[str], optional: Sequence[str] = ()) -> None:

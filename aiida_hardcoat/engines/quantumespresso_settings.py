@@ -18,9 +18,9 @@ from aiida_hardcoat.engines.checks import (
     check_common,
     check_mesh,
     check_positive,
-    engine_protocol,
     is_count,
 )
+from aiida_hardcoat.engines.protocol_files import read_protocols
 from aiida_hardcoat.errors import InputError, nearest
 
 PACKAGE = "aiida_quantumespresso"
@@ -116,7 +116,8 @@ def validate_model(model: str) -> None:
 
 def protocol_settings(protocol: str, part: str) -> dict[str, Any]:
     """The settings of this engine in a protocol; ``part`` is ``relaxation`` or ``strains``."""
-    return engine_protocol("quantumespresso", protocol, part)
+    settings: dict[str, Any] = read_protocols("quantumespresso")[protocol][part]
+    return settings
 
 
 def complete_settings(task: str, model: str, settings: dict[str, Any]) -> dict[str, Any]:

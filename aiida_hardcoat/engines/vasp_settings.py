@@ -15,9 +15,9 @@ from aiida_hardcoat.engines.checks import (
     check_common,
     check_mesh,
     check_positive,
-    engine_protocol,
     is_positive,
 )
+from aiida_hardcoat.engines.protocol_files import read_protocols
 from aiida_hardcoat.errors import InputError, nearest
 
 
@@ -94,7 +94,8 @@ def check_model(model: str) -> None:
 
 def protocol_settings(protocol: str, part: str) -> dict[str, Any]:
     """The settings of this engine in a protocol; ``part`` is ``relaxation`` or ``strains``."""
-    return engine_protocol("vasp", protocol, part)
+    settings: dict[str, Any] = read_protocols("vasp")[protocol][part]
+    return settings
 
 
 def complete_settings(task: str, model: str, settings: dict[str, Any]) -> dict[str, Any]:

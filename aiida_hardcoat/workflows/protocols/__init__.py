@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import math
-from importlib import resources
 from typing import Any
 
-import yaml
-
 from aiida_hardcoat.engines import load_engine
+from aiida_hardcoat.engines.protocol_files import read_protocols
 from aiida_hardcoat.errors import InputError, nearest
 
 DEFAULT = "balanced"
@@ -18,10 +15,8 @@ PARTS = ("relaxation", "strains")
 
 
 def protocols() -> dict[str, dict[str, Any]]:
-    """All protocols by name, each with its ``description``."""
-    text = resources.files(__name__).joinpath("alloy.yaml").read_text(encoding="utf8")
-    contents: dict[str, dict[str, Any]] = yaml.safe_load(text)
-    return contents
+    """All protocols by name, each with its ``description``; a copy."""
+    return read_protocols("alloy")
 
 
 def load_protocol(
@@ -38,7 +33,7 @@ def load_protocol(
     name = name or DEFAULT
     if name not in available:
         raise InputError(f"unknown protocol '{name}': {nearest(name, list(available))}")
-    settings = copy.deepcopy(available[name])
+    settings = available[name]
     settings.pop("description")
     if engine is not None:
         module, _ = load_engine(engine)
