@@ -54,7 +54,7 @@ test-services: $(VENV)/dev.stamp  ## PostgreSQL, RabbitMQ, SSH and Slurm on loop
 	$(PYTEST) -m services tests/services tests/cli
 
 test-faults: $(VENV)/dev.stamp  ## the same, with servers and jobs that die
-	PYTHONPATH=tests/faults $(PYTEST) -p fault_table --numprocesses 5 --dist loadfile -m faults tests/faults
+	PYTHONPATH=tests/faults $(PYTEST) -p fault_table --numprocesses 6 --dist loadfile -m faults tests/faults
 
 test-slow: $(VENV)/dev.stamp  ## the tests that compute for minutes
 	$(PYTEST) -m slow

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from calculators import FAULTS, PairPotential
 
-HOLD, HELD, STARTS, FAULT, FAULT_ONCE = "hold", "held.log", "starts.log", "fault", "fault-once"
+HOLD, HELD, STARTS, FAULT = "hold", "held.log", "starts.log", "fault"
 PATIENCE = 300.0
 
 
@@ -16,8 +17,8 @@ class Watched(PairPotential):
     """The pair potential; files in ``folder`` say what happens at evaluation ``at``.
 
     ``hold``: it waits as long as this file is there. ``fault``: the fault of :data:`calculators.FAULTS` that the file
-    names; ``fault-once``: the same, in the first job only. Each job leaves its folder in ``starts.log`` when it loads
-    the potential, and in ``held.log`` when it has to wait.
+    names; each file ``fault-once*``: the same, in one job only. Each job leaves its folder in ``starts.log`` when it
+    loads the potential, and in ``held.log`` when it has to wait.
     """
 
     def __init__(self, folder: str, at: int = 3, **kwargs):
@@ -42,20 +43,20 @@ class Watched(PairPotential):
 
 
 def fault(folder: Path, results: dict) -> None:
-    once = folder / FAULT_ONCE
-    if once.exists():
-        name = once.read_text()
-        try:
-            once.unlink()  # of two jobs at once, one only
-        except FileNotFoundError:
-            return
-        happens(name, results)
-    elif (folder / FAULT).exists():
-        happens((folder / FAULT).read_text(), results)
-
-
-def happens(name: str, results: dict) -> None:
-    if name == "hunger":
+    word = asked_for(folder, FAULT)
+    if word == "hunger":
         bytearray(64 * 2**30)  # more than the limit that the stand-in sets, and than most machines have
-    else:
-        FAULTS[name](results)
+    elif word is not None:
+        FAULTS[word](results)
+
+
+def asked_for(folder: Path, name: str) -> str | None:
+    """The word in a file of that name; first those of the files ``NAME-once*``, each for the first job that comes."""
+    for path in sorted(folder.glob(f"{name}-once*")):
+        with suppress(FileNotFoundError):  # of two jobs at once, one only
+            word = path.read_text()
+            path.unlink()
+            return word
+    with suppress(FileNotFoundError):
+        return (folder / name).read_text()
+    return None

@@ -26,6 +26,7 @@ MARK = "HARDCOAT_FAULTS"
 PATIENCE = float(os.environ.get("HARDCOAT_FAULTS_PATIENCE", "180"))
 """Seconds that a campaign may take to its end, and anything else to happen."""
 ENDED = ("finished", "excepted", "killed")
+REPAIR = "`verdi daemon stop; verdi process repair; verdi daemon start`"
 
 
 PHASES = {None: "upload", "stashing": "retrieve", "retrieving": "retrieve", "parsing": "parse"}
@@ -42,7 +43,7 @@ class TooLateError(AssertionError):
     """What was waited for has not happened."""
 
 
-def wait_for(condition: Callable[[], Any], what: str, patience: float = PATIENCE, pause: float = 0.05) -> Any:
+def wait_for(condition: Callable[[], Any], what: str, patience: float = PATIENCE, pause: float = 0.2) -> Any:
     """Look again and again until there is something.
 
     :raises TooLateError: when there is nothing in time.
@@ -190,7 +191,7 @@ class Place:
         wait_for(lambda: len(self.workers()) == workers, "the daemon's workers do not start")
 
     def repair(self, workers: int = 1) -> None:
-        """The documented recovery of a daemon that is stuck."""
+        """The documented recovery of a daemon that is stuck, :data:`REPAIR`."""
         self.verdi("daemon", "stop")
         self.verdi("process", "repair", "--force")
         self.start_daemon(workers)

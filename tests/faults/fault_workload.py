@@ -14,10 +14,10 @@ from typing import Any
 
 import psutil
 from fault_calculators import HELD, HOLD, STARTS
-from fault_place import Node, Place, kill, wait_for
+from fault_place import REPAIR, Node, Place, kill, wait_for
 
 ENGINE = "fault_calculators:Watched"
-COMPOSITIONS = ("TiN", "Ti0.5Al0.5N")
+THREE = ("TiN", "Ti0.5Al0.5N", "AlN")
 OVERRIDES = {
     "sqs": {"atoms": 8, "restarts": 1, "steps": 10},
     "relaxation": {"force_thresholds": [1e-3, 1e-2], "stress_threshold": 0.02, "max_steps": 200},
@@ -27,15 +27,15 @@ COST = {"evaluations", "seconds"}
 """Fields of an entry that tell how it was computed, not what came out."""
 SLICE = 0.004
 """Seconds that a process lives between two looks at it."""
-IF_LEFT = "nothing; where a process is left over, `verdi daemon stop; verdi process repair; verdi daemon start`"
 TOLERANCE = 1e-9
 """Relative. The pair potential is deterministic, and a job that was cut goes on along the same path."""
+IF_LEFT = f"nothing; where a process is left over, {REPAIR}"
 
 
 class Workload:
     """A campaign of alloys with the pair potential; its folder rules the jobs."""
 
-    def __init__(self, place: Place, folder: Path, name: str, compositions=COMPOSITIONS, ions="relaxed", **keys: Any):
+    def __init__(self, place: Place, folder: Path, name: str, compositions=THREE[:2], ions="relaxed", **keys: Any):
         self.place, self.folder, self.name = place, folder, name
         folder.mkdir(parents=True, exist_ok=True)
         self.file = self.folder / f"{name}.yaml"
@@ -78,9 +78,8 @@ class Workload:
         """The documented recovery: the same command."""
         self.end_of(self.begin(), (0, 1))
 
-    def retry(self) -> None:
-        command = ("hardcoat", "campaign", "retry", self.name)
-        self.end_of(self.place.begin(*command, log=self.folder / "campaign.log"))
+    def retry(self) -> subprocess.Popen[bytes]:
+        return self.place.begin("hardcoat", "campaign", "retry", self.name, log=self.folder / "campaign.log")
 
     def retry_what_failed(self) -> None:
         """The same in the daemon, where anything failed or was stopped."""
@@ -217,14 +216,15 @@ class Workload:
 
 
 def kill_workers_in_each_phase(place: Place, campaign: Workload, number: int) -> None:
-    """Submit a campaign, and kill all workers of the daemon in each phase of a job; the daemon starts new ones."""
+    """Submit a campaign, and kill all workers of the daemon in each phase of a job, of several one while jobs run, so
+    that another takes them over; the daemon starts new ones."""
     campaign.hold()
     campaign.submit()
     for phase in ("upload", "run", "retrieve", "parse"):
         wait_for(lambda: len(place.workers()) == number, "the daemon starts no new workers")
         if phase == "run":
             campaign.held()
-            kill(place.workers())
+            kill(place.workers()[:1])
             campaign.release()
         else:
             campaign.strike(phase, place.workers())

@@ -2,8 +2,8 @@
 
     stand_in_engine.py -m ase_driver
 
-What it does is said by a file in the folder that the job's calculator was given: ``spoil``, or ``spoil-once`` for the
-first job only, with one of the words of SPOILING. Without either it does what the real one does.
+What it does is said by a file in the folder that the job's calculator was given: ``spoil``, or ``spoil-once*`` for one
+job only, with one of the words of SPOILING. Without any it does what the real one does.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
+
+from fault_calculators import asked_for
 
 FILES = ("records.jsonl", "output.log")
 
@@ -35,21 +37,9 @@ LIMIT = 2 * 2**30
 """Bytes of address space under the word ``memory``."""
 
 
-def asked_for(folder: Path) -> str | None:
-    for name in ("spoil-once", "spoil"):
-        try:
-            word = (folder / name).read_text()
-            if name == "spoil-once":
-                (folder / name).unlink()
-            return word
-        except FileNotFoundError:
-            continue
-    return None
-
-
 def main() -> int:
     folder = Path(json.loads(Path("input.json").read_text())["settings"]["model_options"]["folder"])
-    word = asked_for(folder)
+    word = asked_for(folder, "spoil")
     limit = (lambda: resource.setrlimit(resource.RLIMIT_AS, (LIMIT, LIMIT))) if word == "memory" else None
     status = subprocess.run([sys.executable, *sys.argv[1:]], preexec_fn=limit).returncode
     for name in FILES if word in SPOILING else ():

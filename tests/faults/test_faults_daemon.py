@@ -2,13 +2,11 @@
 
 import pytest
 from fault_fixtures import fill
-from fault_place import kill, wait_for
+from fault_place import REPAIR, kill, wait_for
 from fault_workload import IF_LEFT, kill_workers_in_each_phase
 
 pytest_plugins = ("fault_table", "fault_fixtures")
 pytestmark = pytest.mark.faults
-
-REPAIR = "`verdi daemon stop; verdi process repair; verdi daemon start`"
 
 
 @pytest.fixture
@@ -21,7 +19,7 @@ def place(embedded):
 
 def test_worker_killed(place, workload, truth, trial):
     campaign = workload(place)
-    with trial("SIGKILL of the daemon's only worker during upload, run, retrieve and parse, in turn", IF_LEFT) as row:
+    with trial("SIGKILL of the daemon's only worker in upload, run, retrieve, parse", IF_LEFT) as row:
         kill_workers_in_each_phase(place, campaign, 1)
         campaign.wait()
         campaign.end_what_is_left(1)

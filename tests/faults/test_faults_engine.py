@@ -5,74 +5,71 @@ from contextlib import suppress
 
 import psutil
 import pytest
-from fault_workload import send
+from fault_workload import THREE, send
 
 pytest_plugins = ("fault_table", "fault_fixtures")
 pytestmark = pytest.mark.faults
 
 RETRY = "`hardcoat campaign retry`"
 STAND_IN = {"code": "stand-in@localhost"}
+SPOILT = {
+    "cut": {"AseCalculation 303", "AseWorkChain 403"},
+    "empty": {"AseCalculation 302", "AseCalculation 303", "AseWorkChain 403"},
+    "nan": {"AseCalculation 305"},
+}
+"""What may be said of each."""
 
 
-@pytest.mark.parametrize(("word", "name"), [("cut", "cut in half"), ("empty", "empty")], ids=("cut", "empty"))
-def test_output_spoilt_once(embedded, workload, truth, trial, word, name):
+def test_output_spoilt_once(embedded, workload, truth, trial):
     campaign = workload(embedded, **STAND_IN)
-    with trial(f"engine output {name}, once") as row:
-        campaign.set("spoil-once", word)
+    with trial("engine output cut in half in one job, empty in another") as row:
+        for word in ("cut", "empty"):
+            campaign.set(f"spoil-once-{word}", word)
         campaign.end_of(campaign.begin())
-        assert len([job for job in campaign.jobs() if job.attributes["exit_status"]]) == 1
+        assert len([job for job in campaign.jobs() if job.attributes["exit_status"]]) == 2
         row |= campaign.verdict(truth)
 
 
-@pytest.mark.parametrize(
-    ("word", "name", "codes"),
-    [
-        ("cut", "cut in half", {"AseCalculation 303", "AseWorkChain 403"}),
-        ("empty", "empty", {"AseCalculation 302", "AseCalculation 303", "AseWorkChain 403"}),
-        ("nan", "not a number", {"AseCalculation 305"}),
-    ],
-    ids=("cut", "empty", "nan"),
-)
-def test_output_spoilt_until_it_is_mended(embedded, workload, truth, trial, word, name, codes):
+def test_output_spoilt_until_it_is_mended(embedded, workload, truth, trial):
     campaign = workload(embedded, compositions=["Ti0.5Al0.5N"], **STAND_IN)
-    with trial(f"engine output {name}, each time", RETRY) as row:
-        campaign.set("spoil", word)
-        campaign.end_of(campaign.begin(), (1,))
-        (failure,) = campaign.status()["rows"]
-        assert failure["exit_code"] in codes
-        assert failure["remedy"]
+    with trial("engine output cut in half each time, then empty, then not a number", RETRY) as row:
+        for word, codes in SPOILT.items():
+            campaign.set("spoil", word)
+            campaign.end_of(campaign.retry() if campaign.campaigns() else campaign.begin(), (1,))
+            (failure,) = campaign.status()["rows"]
+            assert failure["exit_code"] in codes
+            assert failure["remedy"]
         campaign.unset("spoil")
-        campaign.retry()
+        campaign.end_of(campaign.retry())
         row |= campaign.verdict(truth)
 
 
-@pytest.mark.parametrize(
-    ("word", "name", "code"),
-    [("nan force", "forces of the calculator not a number", 305), ("disk", "no space left where a job writes", 313)],
-    ids=("nan", "disk"),
-)
-def test_one_job_fails(embedded, workload, truth, trial, word, name, code):
-    campaign = workload(embedded)
-    with trial(f"{name}, in one job", RETRY) as row:
-        campaign.set("fault-once", word)
+def test_two_jobs_fail(embedded, workload, truth, trial):
+    """Each with something else, and the third alloy of the campaign is finished all the same."""
+    campaign = workload(embedded, compositions=THREE)
+    with trial("forces not a number in one job, no space left where another one writes", RETRY) as row:
+        campaign.set("fault-once-forces", "nan force")
+        campaign.set("fault-once-disk", "disk")
         campaign.end_of(campaign.begin(), (1,))
-        (failure,) = [state for state in campaign.status()["rows"] if state["state"] == "failed"]
-        assert failure["exit_code"] == f"AseCalculation {code}"
-        assert failure["remedy"]
-        campaign.retry()
+        failures = [state for state in campaign.status()["rows"] if state["state"] == "failed"]
+        assert {failure["exit_code"] for failure in failures} == {"AseCalculation 305", "AseCalculation 313"}
+        assert len(failures) == 2
+        assert all(failure["remedy"] for failure in failures)
+        campaign.end_of(campaign.retry())
         row |= campaign.verdict(truth)
 
 
 def test_out_of_memory(embedded, workload, truth, trial):
-    campaign = workload(embedded, **STAND_IN)
+    campaign = workload(embedded, compositions=["Ti0.5Al0.5N"], **STAND_IN)
     with trial("job out of memory, under a limit (ulimit -v)", RETRY) as row:
         campaign.set("spoil", "memory")
         campaign.set("fault", "hunger")
         campaign.end_of(campaign.begin(), (1,))
-        assert {state["exit_code"] for state in campaign.status()["rows"]} == {"AseCalculation 310"}
+        (failure,) = campaign.status()["rows"]
+        assert failure["exit_code"] == "AseCalculation 310"
         campaign.unset("spoil")
         campaign.unset("fault")
-        campaign.retry()
+        campaign.end_of(campaign.retry())
         row |= campaign.verdict(truth)
 
 

@@ -5,6 +5,7 @@ import signal
 
 import psutil
 import pytest
+from fault_calculators import HELD
 from fault_fixtures import fill
 from fault_workload import ENGINE, OVERRIDES, interrupt
 
@@ -12,40 +13,42 @@ pytest_plugins = ("fault_table", "fault_fixtures")
 pytestmark = pytest.mark.faults
 
 SAME_COMMAND = "the same command"
-SIGNALS = [(signal.SIGINT, "Ctrl-C"), (signal.SIGTERM, "SIGTERM")]
 
 
-@pytest.mark.parametrize(("sign", "name"), SIGNALS, ids=("ctrl-c", "sigterm"))
-def test_interrupted_campaign(embedded, workload, truth, trial, sign, name):
-    campaign = workload(embedded)
-    with trial(f"{name} in `hardcoat campaign`", SAME_COMMAND) as row:
-        campaign.hold()
-        process = campaign.begin()
-        campaign.held()
+def interrupt_in_turn(campaign, begin):
+    """Ctrl-C, and SIGTERM in what begins again after it."""
+    campaign.hold()
+    for sign in (signal.SIGINT, signal.SIGTERM):
+        held = len(campaign.lines(HELD))
+        process = begin()
+        campaign.held(held + 1)
         interrupt(process, sign)
         campaign.end_of(process, (130,))
-        campaign.release()
+    campaign.release()
+
+
+def test_interrupted_campaign(embedded, workload, truth, trial):
+    campaign = workload(embedded)
+    with trial("Ctrl-C in `hardcoat campaign`, and SIGTERM in the next", SAME_COMMAND) as row:
+        interrupt_in_turn(campaign, campaign.begin)
         campaign.again()
         row |= campaign.verdict(truth)
 
 
-@pytest.mark.parametrize(("sign", "name"), SIGNALS, ids=("ctrl-c", "sigterm"))
-def test_interrupted_run(embedded, workload, truth, trial, sign, name):
+def test_interrupted_run(embedded, workload, truth, trial):
     """A campaign of the same alloy finds what the run has made, and so the same checker serves."""
     campaign = workload(embedded, compositions=["Ti0.5Al0.5N"])
     settings = {**OVERRIDES, "engine": {"model_options": {"folder": str(campaign.folder)}}}
     overrides = [f"{part}.{key}={json.dumps(value)}" for part in settings for key, value in settings[part].items()]
     options = [word for override in overrides for word in ("--override", override)]
     alloy = ("Ti0.5Al0.5N", "-s", "B1", "--engine", f"ase:{ENGINE}", "--protocol", "fast")
-    command = ("hardcoat", "run", *alloy, *options)
-    with trial(f"{name} in `hardcoat run`", SAME_COMMAND) as row:
-        campaign.hold()
-        process = embedded.begin(*command, log=campaign.folder / "campaign.log")
-        campaign.held()
-        interrupt(process, sign)
-        campaign.end_of(process, (130,))
-        campaign.release()
-        campaign.end_of(embedded.begin(*command, log=campaign.folder / "campaign.log"))
+
+    def begin():
+        return embedded.begin("hardcoat", "run", *alloy, *options, log=campaign.folder / "campaign.log")
+
+    with trial("Ctrl-C in `hardcoat run`, and SIGTERM in the next", SAME_COMMAND) as row:
+        interrupt_in_turn(campaign, begin)
+        campaign.end_of(begin())
         jobs = len(campaign.jobs())
         campaign.again()
         assert len(campaign.jobs()) == jobs
@@ -54,7 +57,7 @@ def test_interrupted_run(embedded, workload, truth, trial, sign, name):
 
 def test_killed_campaign(embedded, workload, truth, trial):
     campaign = workload(embedded)
-    with trial("SIGKILL of `hardcoat campaign` during upload, run, retrieve and parse, in turn", SAME_COMMAND) as row:
+    with trial("SIGKILL of `hardcoat campaign` in upload, run, retrieve, parse", SAME_COMMAND) as row:
         campaign.hold()
         for phase in ("upload", "run", "retrieve", "parse"):
             process = campaign.begin()
@@ -112,7 +115,7 @@ def test_work_disk_full(embedded, workload, truth, trial, filled):
         campaign.end_of(process, (1,))
         assert all(state["exit_status"] and state["remedy"] for state in campaign.status()["rows"])
         give_back()
-        campaign.retry()
+        campaign.end_of(campaign.retry())
         row |= campaign.verdict(truth)
 
 
