@@ -83,7 +83,7 @@ def visit(chromium):
         page.on("request", lambda asked: None if local(asked.url) else wrong.append(f"asked for {asked.url}"))
         if hold:
             page.route(*hold)
-        page.goto(url)
+        page.goto(url, wait_until="commit")  # what is held may be part of what is loaded
         page.wait_for_selector("body[data-maps=ready]" if maps else "body[data-ready]", state="attached")
         return page
 
