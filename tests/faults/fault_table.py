@@ -46,13 +46,14 @@ def pytest_terminal_summary(terminalreporter):
     if not ROWS:
         return
     write = terminalreporter.write_line
+    width = max(len(row["fault"]) for row in ROWS)
     terminalreporter.section("faults")
-    write(f"{'fault':68s}{'survived':>9s}{'lost':>5s}{'wrong':>6s}{'executions':>11s}{'seconds':>8s}  recovery")
+    write(f"{'fault':{width}s}{'survived':>9s}{'lost':>5s}{'wrong':>6s}{'executions':>11s}{'seconds':>8s}  recovery")
     for row in ROWS:
         lost, wrong, executions = (str(row.get(name, "?")) for name in ("lost", "wrong", "executions"))
         survived = "yes" if row["survived"] else "NO"
         numbers = f"{survived:>9s}{lost:>5s}{wrong:>6s}{executions:>11s}{row['seconds']:8.0f}"
-        write(f"{row['fault']:68s}{numbers}  {row['recovery']}")
+        write(f"{row['fault']:{width}s}{numbers}  {row['recovery']}")
     survived, lost, wrong = (sum(row.get(name, 0) for row in ROWS) for name in ("survived", "lost", "wrong"))
     load = f"load average {os.getloadavg()[2]:.1f} on {os.cpu_count()} cores"
     write(f"{len(ROWS)} tried, {survived} survived, lost {lost}, wrong {wrong}; {load}")
