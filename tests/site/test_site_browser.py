@@ -256,6 +256,10 @@ def test_selection_in_a_map_narrows_the_table_and_the_other_maps(visit, site):
     marked = "id => document.getElementById(id).data.reduce((sum, one) => sum + (one.selectedpoints || []).length, 0)"
     page.wait_for_function(f"([id, count]) => ({marked})(id) === count", arg=["plot-property", chosen])
     page.wait_for_function(f"([id, count]) => ({marked})(id) === count", arg=["plot-parity", chosen])
+    page.locator("#map-x").select_option("c11")  # which takes the box away, and nothing else
+    page.wait_for_function("document.getElementById('plot-property').layout.xaxis.title.text.startsWith('C')")
+    assert f"{chosen} selected" in page.locator("#selection").inner_text()
+    page.wait_for_function(f"([id, count]) => ({marked})(id) === count", arg=["plot-property", chosen])
     page.get_by_label("only these").uncheck()
     wait_for_count(page, site.count)
     page.locator("#clear").click()
