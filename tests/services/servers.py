@@ -111,6 +111,9 @@ def slurm_conf() -> Path:
 SECRETS = {"HARDCOAT_DATABASE_PASSWORD": "postgres", "HARDCOAT_BROKER_PASSWORD": "rabbitmq"}
 """Environment variables that hold passwords, and whose."""
 
+KERNELS = ("OPENBLAS_", "MKL_", "BLIS_", "ONEDNN_", "DNNL_", "ATEN_")
+"""How the environment variables begin by which numerical libraries choose the code for a processor."""
+
 
 def environment() -> dict[str, str]:
     """What a client of the servers needs in its environment, beside SECRETS."""
@@ -477,6 +480,15 @@ def start_slurm() -> None:
 # --- sshd -------------------------------------------------------------------------------------------------------------
 
 
+def login_environment() -> dict[str, str]:
+    """What a login finds: Slurm's configuration, and the kernels of linear algebra that this environment asks for.
+
+    With other kernels the last digits of a calculation differ.
+    """
+    kernels = {name: value for name, value in os.environ.items() if name.startswith(KERNELS)}
+    return {"SLURM_CONF": str(slurm_conf()), **kernels}
+
+
 def start_sshd() -> None:
     place, log = folder("sshd"), state() / "sshd" / "log"
     Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
@@ -497,7 +509,7 @@ def start_sshd() -> None:
         "StrictModes": "no",  # the keys lie below a folder that all may write to
         "MaxStartups": "100:30:200",
         "MaxSessions": 100,
-        "SetEnv": f"SLURM_CONF={slurm_conf()}",
+        "SetEnv": " ".join(f'"{name}={value}"' for name, value in login_environment().items()),
         "Subsystem": "sftp internal-sftp",
     }
     write(place / "sshd_config", "".join(f"{key} {value}\n" for key, value in settings.items()))
