@@ -9,6 +9,7 @@ from aiida import orm
 from aiida.common import timezone
 
 from aiida_hardcoat.campaigns.remedies import innermost_failure, remedy_of
+from aiida_hardcoat.catalogue.predictions import predictions_of
 from aiida_hardcoat.errors import InputError, nearest
 from aiida_hardcoat.workflows.campaign import digests_of, label_of
 from aiida_hardcoat.workflows.known_runs import (
@@ -130,10 +131,15 @@ def failure_of(run: orm.WorkChainNode) -> dict[str, Any]:
     }
 
 
+def newest(predictions: list[dict[str, Any]]) -> int | None:
+    return predictions[-1]["pk"] if predictions else None
+
+
 def summary(progress: Progress) -> dict[str, Any]:
     """What ``hardcoat campaign status --format json`` prints."""
     now, campaign = timezone.now(), progress.campaign
-    ends = progress.ends(now)
+    ends, rows = progress.ends(now), progress.rows()
+    learned = predictions_of([row["entry"] for row in rows if row["entry"] is not None])
     return {
         "name": campaign.label,
         "pk": campaign.pk,
@@ -143,5 +149,5 @@ def summary(progress: Progress) -> dict[str, Any]:
         "counts": progress.counts(),
         "per_hour": progress.per_hour(now),
         "ends": ends.isoformat(timespec="minutes") if ends else None,
-        "rows": progress.rows(),
+        "rows": [{**row, "prediction": newest(learned.get(row["entry"], []))} for row in rows],
     }

@@ -36,6 +36,9 @@ def show_status(progress: Progress, output_format: str, *, show_all: bool = Fals
     )
     if status["per_hour"] is not None:
         click.echo(f"{status['per_hour']:.1f} an hour{ending(progress)}")
+    unlearned = [row["run"] for row in status["rows"] if row["state"] == "finished" and row["prediction"] is None]
+    if unlearned:
+        click.echo(f"{len(unlearned)} without learned moduli: `verdi process report {unlearned[0]}` says why")
     for row in status["rows"]:
         if show_all or row["state"] in ("failed", "stopped"):
             click.echo(line_of(row))

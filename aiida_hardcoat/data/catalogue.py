@@ -31,18 +31,18 @@ class CatalogueGroup(Group):
 
     def entries(self) -> list[ElasticData]:
         """The entries alone, oldest first."""
-        return self._members().order_by({ElasticData: "id"}).all(flat=True)
-
-    def entry_pks(self) -> set[int]:
-        """Of the entries, without loading them."""
-        return set(self._members("id").all(flat=True))
+        return self._members(ElasticData, "*").order_by({ElasticData: "id"}).all(flat=True)
 
     def count_entries(self) -> int:
-        return self._members().count()
+        return self._members(ElasticData, "id").count()
 
-    def _members(self, project: str = "*") -> QueryBuilder:
+    def member_pks(self) -> set[int]:
+        """Of entries and predictions, without loading them."""
+        return set(self._members(Node, "id").all(flat=True))
+
+    def _members(self, kind: type[Node], project: str) -> QueryBuilder:
         query = QueryBuilder().append(CatalogueGroup, filters={"id": self.pk}, tag="group")
-        return query.append(ElasticData, with_group="group", project=project)
+        return query.append(kind, with_group="group", project=project)
 
 
 def catalogue(label: str = DEFAULT_LABEL) -> CatalogueGroup:

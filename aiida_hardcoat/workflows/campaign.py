@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from aiida import orm
@@ -12,7 +13,7 @@ from aiida.engine import ExitCode, ProcessBuilder
 from aiida.engine.processes.workchains.workchain import WorkChainSpec, while_
 from plumpy import ProcessState
 
-from aiida_hardcoat.data.catalogue import DEFAULT_LABEL, catalogue, find_equal
+from aiida_hardcoat.data.catalogue import DEFAULT_LABEL, CatalogueGroup, catalogue, find_equal
 from aiida_hardcoat.data.elastic import ElasticData
 from aiida_hardcoat.engines import DEFAULT
 from aiida_hardcoat.errors import InputError
@@ -205,18 +206,29 @@ class CampaignWorkChain(RollingWorkChain):
         return run.caller is not None and run.caller.pk == self.node.pk
 
     def results(self) -> ExitCode | None:
-        """Hand over the entries, each a member of the catalogue."""
+        """Hand over the entries. They and their predictions are members of the catalogue, also where a run for another
+        catalogue has made them."""
         group = catalogue(self.inputs.catalogue)
         alloys = self.inputs.alloys.get_list()
-        members = group.entry_pks()
+        members, made = group.member_pks(), made_by(self.ctx.finished.values())
         for index, pk in sorted(self.ctx.finished.items()):
-            entry = orm.load_node(pk).outputs.entry
-            if entry.pk not in members and find_equal(group, entry) is None:
-                group.add_nodes(entry)
+            entry = made[pk]["entry"]
+            if entry.pk in members or find_equal(group, entry) is None:
+                group.add_nodes([node for node in made[pk].values() if node.pk not in members])
             self.out(f"entries.{link_of(index, alloys[index])}", entry)
         if self.ctx.failed:
             return self.exit_codes.ERROR_ALLOYS_FAILED.format(failed=len(self.ctx.failed), asked=len(alloys))
         return None
+
+
+def made_by(runs: Iterable[int]) -> dict[int, dict[str, orm.Node]]:
+    """The entry of each finished run and, where there is one, its prediction: by primary key, then by output."""
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={"id": {"in": list(runs)}}, tag="run", project="id")
+    query.append(CatalogueGroup.allowed_types, with_incoming="run", project="*", edge_project="label")
+    made: dict[int, dict[str, orm.Node]] = defaultdict(dict)
+    for run, node, output in query.iterall():
+        made[run][output] = node
+    return made
 
 
 def digests_of(inputs: Any) -> list[str]:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from aiida_hardcoat.campaigns.progress import Progress, find_campaign
 from aiida_hardcoat.cli import cmd_root
 from aiida_hardcoat.data.catalogue import catalogue
+from aiida_hardcoat.errors import InputError
 from aiida_hardcoat.workflows.alloy import AlloyWorkChain
 from aiida_hardcoat.workflows.campaign import CampaignWorkChain
 from aiida_hardcoat.workflows.known_runs import (
@@ -100,11 +101,29 @@ def test_status_names_the_failure_with_its_code_and_remedy(campaign):
     assert failed["alloy"] == "B1 ScN clamped"
     assert failed["exit_code"] == "AseCalculation 312"
     assert "Sc" in failed["message"]
+    assert failed["prediction"] is None
+    entries, predictions = ([row[kind] for row in status["rows"] if row[kind]] for kind in ("entry", "prediction"))
+    assert set(entries + predictions) == catalogue("two at a time").member_pks()
     assert "model_options" in failed["remedy"]
     assert status["per_hour"] > 0
     text = CliRunner().invoke(cmd_root, ["campaign", "status", "two at a time"]).stdout
     assert "3 finished, 1 failed of 4" in text
     assert "->" in text
+    assert "learned" not in text
+
+
+def test_status_tells_where_learned_moduli_are_missing(code, monkeypatch):
+    def fail(*arguments):
+        raise InputError("the model cannot be had")
+
+    monkeypatch.setattr("aiida_hardcoat.workflows.alloy.predict_entry", fail)
+    run(campaign_builder(code, [alloy("TiN", seed=9)], "nothing learned"), lambda line: None)
+    result = CliRunner().invoke(cmd_root, ["campaign", "status", "nothing learned"])
+    assert result.exit_code == 0
+    (line,) = [line for line in result.stdout.splitlines() if "learned moduli" in line]
+    node = orm.load_node(int(line.split("report ")[1].split("`")[0]))
+    assert line.startswith("1 without")
+    assert "the model cannot be had" in orm.Log.collection.get_logs_for(node)[0].message
 
 
 def test_the_same_campaign_again_computes_nothing(campaign, code):
@@ -114,9 +133,10 @@ def test_the_same_campaign_again_computes_nothing(campaign, code):
     assert [count(kind) for kind in (orm.CalcJobNode, orm.CalcFunctionNode)] == before
     assert not again.called
     assert again.exit_status == campaign.exit_status
-    assert {entry.pk for entry in catalogue("another catalogue").entries()} == {
-        entry.pk for entry in catalogue("two at a time").entries()
-    }
+    assert catalogue("another catalogue").count_entries() == 3
+    # The learned moduli come along.
+    assert catalogue("another catalogue").member_pks() == catalogue("two at a time").member_pks()
+    assert len(catalogue("another catalogue").member_pks()) == 6
     progress = Progress(again)
     progress.look()
     assert [row["found"] for row in progress.rows()] == [True, False, True, True]
