@@ -153,13 +153,13 @@ class Place:
         return {node(row).phase for row in rows}
 
     def members(self, label: str) -> list[Node]:
-        """The entries of a catalogue."""
+        """The entries and predictions of a catalogue."""
         statement = (
             "SELECT n.id, n.label, n.node_type, n.process_type, n.attributes FROM db_dbnode n"
             " JOIN db_dbgroup_dbnodes m ON m.dbnode_id = n.id JOIN db_dbgroup g ON g.id = m.dbgroup_id"
-            " WHERE g.label = :label AND n.node_type LIKE :kind ORDER BY n.id"
+            " WHERE g.label = :label ORDER BY n.id"
         )
-        return [node(row) for row in self.rows(statement, label=label, kind="data.hardcoat.elastic.%")]
+        return [node(row) for row in self.rows(statement, label=label)]
 
     # --- processes of the operating system ---
 

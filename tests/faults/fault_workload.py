@@ -192,11 +192,11 @@ class Workload:
         """
         rows = self.status()["rows"]
         problems = [f"{row['alloy']} is {row['state']}: {row}" for row in rows if row["state"] != "finished"]
-        entries = [key_and_numbers(one) for one in self.place.members(self.name)]
-        keys = Counter(key for key, _ in entries)
+        members = [key_and_numbers(one) for one in self.place.members(self.name)]
+        keys = Counter(key for key, _ in members)
         twice = sorted(key for key, number in keys.items() if number > 1)
-        lost = self.asked - len(keys)
-        wrong = [difference for key, numbers in entries for difference in differences(key, numbers, truth.get(key))]
+        lost = 2 * self.asked - len(keys)  # an entry and a prediction each
+        wrong = [difference for key, numbers in members for difference in differences(key, numbers, truth.get(key))]
         starts = Counter(self.lines(STARTS))
         unfinished = [one for one in self.processes() if not one.has_ended]
         problems += [f"twice in the catalogue: {key}" for key in twice] + wrong
@@ -241,13 +241,14 @@ def interrupt(process: subprocess.Popen[bytes], sign: int) -> None:
     os.killpg(process.pid, sign)
 
 
-def key_and_numbers(entry: Node) -> tuple[str, dict[str, float]]:
-    fields = entry.attributes
-    return f"{fields['structure_type']} {fields['formula']} {fields['ions']}", dict(numbers_of(fields))
+def key_and_numbers(member: Node) -> tuple[str, dict[str, float]]:
+    """What an entry or a prediction of the catalogue is of, and its numbers."""
+    fields = member.attributes
+    return f"{fields['structure_type']} {fields['formula']} {fields.get('ions', 'learned')}", dict(numbers_of(fields))
 
 
 def numbers_of(value: Any, path: str = "") -> list[tuple[str, float]]:
-    """Every number of an entry that is not its cost, by its path."""
+    """Every number of an entry or a prediction that is not its cost, by its path."""
     if isinstance(value, bool):
         return []
     if isinstance(value, (int, float)):
