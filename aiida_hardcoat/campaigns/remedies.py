@@ -8,12 +8,13 @@ from aiida import orm
 from aiida.common.links import LinkType
 
 COMMON = {
+    11: "a daemon worker was killed while it ended this process, whose results are there: retry",
     100: "nothing came back from where the job ran: look there for what stopped it, then retry",
     110: "take a smaller cell or model, or ask for more memory with options: {max_memory_kb: ...}, then retry",
     120: "raise max_wallclock_seconds of the campaign's options, then retry: it goes on from what is finished",
     140: "a compute node failed: retry",
 }
-"""Remedies by the exit codes that AiiDA reserves for what schedulers say."""
+"""Remedies by the exit codes that AiiDA reserves for its own troubles and for what schedulers say."""
 
 ASE = {
     302: "check with `hardcoat doctor` that the code's Python is still there, then retry",

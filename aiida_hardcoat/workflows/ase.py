@@ -6,11 +6,12 @@ from typing import Any
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, process_handler, while_
+from aiida.engine import ExitCode, ProcessHandlerReport, process_handler, while_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_hardcoat.calculations.ase import AseCalculation
 from aiida_hardcoat.workflows.relax import reason_of
+from aiida_hardcoat.workflows.restart import ResumableRestartWorkChain
 
 EXIT = AseCalculation.exit_codes
 CUT = (
@@ -62,7 +63,7 @@ def progress_of(job: orm.CalcJobNode) -> tuple[int, int]:
     return len(summary.get("statuses", {})), summary.get("in_progress", {}).get("steps", -1)
 
 
-class AseWorkChain(BaseRestartWorkChain):
+class AseWorkChain(ResumableRestartWorkChain):
     """Run :class:`~aiida_hardcoat.calculations.ase.AseCalculation` until every structure is finished."""
 
     _process_class = AseCalculation

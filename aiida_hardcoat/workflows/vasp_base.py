@@ -19,6 +19,7 @@ from aiida_hardcoat.calculations.vasp import (
     OtherOptimiser,
     Scaled,
 )
+from aiida_hardcoat.workflows.restart import ResumableRestartWorkChain
 
 EXIT = HardcoatVaspCalculation.exit_codes
 FAULT_OF = {fault.status: fault for fault in FAULTS}
@@ -45,7 +46,7 @@ def validate_thresholds(value: orm.List, _: Any) -> str | None:
     return None if thresholds == sorted(thresholds) else "force_thresholds must go from tight to loose"
 
 
-class VaspBaseWorkChain(VaspWorkChain):
+class VaspBaseWorkChain(ResumableRestartWorkChain, VaspWorkChain):
     """Run :class:`~aiida_hardcoat.calculations.vasp.HardcoatVaspCalculation` until it succeeds or no remedy is left.
 
     The remedies stand in :data:`~aiida_hardcoat.calculations.vasp.FAULTS`. A run that cannot be mended ends with the
@@ -56,7 +57,7 @@ class VaspBaseWorkChain(VaspWorkChain):
     _process_class = HardcoatVaspCalculation
 
     @classmethod
-    def define(cls, spec: WorkChainSpec) -> None:
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
         super().define(spec)
         spec.input(
             "force_thresholds",
