@@ -10,9 +10,10 @@ import numpy as np
 from aiida import orm
 from aiida.common import datastructures
 from aiida.common.folders import Folder
-from aiida.engine import CalcJob, CalcJobProcessSpec
+from aiida.engine import CalcJobProcessSpec
 
 from aiida_hardcoat.calculations.records import records_of
+from aiida_hardcoat.calculations.resumable import ResumableCalcJob
 from aiida_hardcoat.engines import ase_driver
 from aiida_hardcoat.engines.ase_driver.driver import INPUT
 from aiida_hardcoat.engines.ase_driver.files import PREVIOUS_RECORDS, PREVIOUS_STATE, RECORDS, STATE
@@ -52,7 +53,7 @@ def level_of(node: orm.Data) -> dict[str, Any] | None:
     return level
 
 
-class AseCalculation(CalcJob):
+class AseCalculation(ResumableCalcJob):
     """Energies, forces and stresses of a structure, or of its strained copies, from one load of an ASE calculator.
 
     The structures travel as one parent and a list of strains. What is finished is kept when a job is cut: the records

@@ -14,6 +14,8 @@ from aiida_vasp.calcs.monitors import monitor_loop_time as plugin_monitor_loop_t
 from aiida_vasp.calcs.vasp import VaspCalculation
 from aiida_vasp.data.potcar import PotcarData
 
+from aiida_hardcoat.calculations.resumable import ResumableCalcJob
+
 KPOINTS = "kpoints"
 """Where a remedy names it beside INCAR tags: the mesh is centred on Gamma."""
 
@@ -234,14 +236,14 @@ MESSAGES = (
 )
 
 
-class HardcoatVaspCalculation(VaspCalculation):
+class HardcoatVaspCalculation(ResumableCalcJob, VaspCalculation):
     """The plugin's VASP calculation with exit codes that tell faults apart and say what to do.
 
     Its own process type lets AiiDA reuse finished calculations of this engine alone; none that failed is reused.
     """
 
     @classmethod
-    def define(cls, spec: CalcJobProcessSpec) -> None:
+    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]
         super().define(spec)
         options: Any = spec.inputs["metadata"]["options"]  # type: ignore[index]
         options["parser_name"].default = "hardcoat.vasp"

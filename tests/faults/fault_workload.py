@@ -191,7 +191,11 @@ class Workload:
         :param computed_once: that no alloy may have had more than its two jobs, relaxation and strains.
         """
         rows = self.status()["rows"]
-        problems = [f"{row['alloy']} is {row['state']}: {row}" for row in rows if row["state"] != "finished"]
+        problems = [
+            f"{row['alloy']} is {row['state']}: {row}\n{self.place.verdi('process', 'report', str(row['run']))}"
+            for row in rows
+            if row["state"] != "finished"
+        ]
         members = [key_and_numbers(one) for one in self.place.members(self.name)]
         keys = Counter(key for key, _ in members)
         twice = sorted(key for key, number in keys.items() if number > 1)
