@@ -222,11 +222,11 @@ class Workload:
 def kill_workers_in_each_phase(place: Place, campaign: Workload, number: int) -> None:
     """Submit a campaign, and kill all workers of the daemon in each phase of a job, of several one while jobs run, so
     that another takes them over; the daemon starts new ones."""
-    campaign.hold()
     campaign.submit()
     for phase in ("upload", "run", "retrieve", "parse"):
         wait_for(lambda: len(place.workers()) == number, "the daemon starts no new workers")
-        if phase == "run":
+        if phase == "run":  # not held before, so that there are more jobs to be seen in the upload
+            campaign.hold()
             campaign.held()
             kill(place.workers()[:1])
             campaign.release()
