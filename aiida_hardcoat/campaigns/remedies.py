@@ -8,7 +8,7 @@ from aiida import orm
 from aiida.common.links import LinkType
 
 COMMON = {
-    11: "a daemon worker was killed while it ended this process, whose results are there: retry",
+    11: "an output is missing, as where a daemon worker was killed at a bad moment: retry",
     100: "nothing came back from where the job ran: look there for what stopped it, then retry",
     110: "take a smaller cell or model, or ask for more memory with options: {max_memory_kb: ...}, then retry",
     120: "raise max_wallclock_seconds of the campaign's options, then retry: it goes on from what is finished",
