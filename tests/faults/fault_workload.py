@@ -184,6 +184,10 @@ class Workload:
 
     # --- the checker ---
 
+    def report_of(self, run: int | None) -> str:
+        """What the processes of an alloy have said, where it was begun."""
+        return "" if run is None else self.place.verdi("process", "report", str(run))
+
     def verdict(self, truth: dict[str, Any], computed_once: bool = False) -> dict[str, Any]:
         """What is lost, twice or wrong at the end, when every alloy must be finished.
 
@@ -192,7 +196,7 @@ class Workload:
         """
         rows = self.status()["rows"]
         problems = [
-            f"{row['alloy']} is {row['state']}: {row}\n{self.place.verdi('process', 'report', str(row['run']))}"
+            f"{row['alloy']} is {row['state']}: {row}\n{self.report_of(row['run'])}"
             for row in rows
             if row["state"] != "finished"
         ]
